@@ -1,0 +1,124 @@
+"""pkt-bench: does moving parameters from a large teacher into a small student help?
+
+This module is the front door. A plugin imports from here and from nowhere else in `pkt_bench`; every name loads the
+room it lives in on first use, so the import itself costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pkt_bench.adapters import LLAMA_LIKE, add_adapter, module_path, plain_adapter
+    from pkt_bench.data import Encoded
+    from pkt_bench.domain import (
+        Architecture,
+        Cell,
+        Message,
+        Method,
+        ModelRef,
+        Outcome,
+        Pair,
+        PromptSpec,
+        Question,
+        Record,
+        Run,
+        Score,
+        Split,
+        Suite,
+        Task,
+    )
+    from pkt_bench.errors import ContractError, PktBenchError, UnavailableError
+    from pkt_bench.hookspecs import hookimpl
+    from pkt_bench.models import LoadedPair
+    from pkt_bench.sandbox import Limits, Verdict, judge_code
+    from pkt_bench.settings import AdapterSettings, FinetuneSettings, Settings
+    from pkt_bench.training import DivergedError, Trained, finetune, mean_loss
+    from pkt_bench.transfer import TransferContext, Transferred
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "adapters": ("LLAMA_LIKE", "add_adapter", "module_path", "plain_adapter"),
+    "data": ("Encoded",),
+    "domain": (
+        "Architecture",
+        "Cell",
+        "Message",
+        "Method",
+        "ModelRef",
+        "Outcome",
+        "Pair",
+        "PromptSpec",
+        "Question",
+        "Record",
+        "Run",
+        "Score",
+        "Split",
+        "Suite",
+        "Task",
+    ),
+    "errors": ("ContractError", "PktBenchError", "UnavailableError"),
+    "hookspecs": ("hookimpl",),
+    "models": ("LoadedPair",),
+    "sandbox": ("Limits", "Verdict", "judge_code"),
+    "settings": ("AdapterSettings", "FinetuneSettings", "Settings"),
+    "training": ("DivergedError", "Trained", "finetune", "mean_loss"),
+    "transfer": ("TransferContext", "Transferred"),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "LLAMA_LIKE",
+    "AdapterSettings",
+    "Architecture",
+    "Cell",
+    "ContractError",
+    "DivergedError",
+    "Encoded",
+    "FinetuneSettings",
+    "Limits",
+    "LoadedPair",
+    "Message",
+    "Method",
+    "ModelRef",
+    "Outcome",
+    "Pair",
+    "PktBenchError",
+    "PromptSpec",
+    "Question",
+    "Record",
+    "Run",
+    "Score",
+    "Settings",
+    "Split",
+    "Suite",
+    "Task",
+    "Trained",
+    "TransferContext",
+    "Transferred",
+    "UnavailableError",
+    "Verdict",
+    "__version__",
+    "add_adapter",
+    "finetune",
+    "hookimpl",
+    "judge_code",
+    "mean_loss",
+    "module_path",
+    "plain_adapter",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes have any type
+    room = _HOMES.get(name)
+    if room is None:
+        raise AttributeError(f"module 'pkt_bench' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"pkt_bench.{room}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,64 @@
+"""The command line: one file per command. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from pkt_bench import __version__
+from pkt_bench.cli.board import board
+from pkt_bench.cli.ls import ls
+from pkt_bench.cli.plan import plan
+from pkt_bench.cli.plugins import plugins
+from pkt_bench.cli.run import run
+from pkt_bench.errors import PktBenchError
+
+app = typer.Typer(
+    name="pkt-bench",
+    help="Does moving parameters from a large teacher into a small student help, and by which method?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(plan)
+app.command()(board)
+app.add_typer(ls, name="ls")
+app.add_typer(plugins, name="plugins")
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - a flag's callback
+    if value:
+        typer.echo(f"pkt-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001 - read by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Benchmarks cross-scale parametric knowledge transfer between language models."""
+    if debug:
+        os.environ["PKT_BENCH_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Runs the command line; the process ends with an exit code of the contract and, unless asked, no traceback."""
+    try:
+        app()
+    except PktBenchError as error:
+        if os.environ.get("PKT_BENCH_DEBUG"):
+            raise
+        sys.stdout.flush()
+        print(f"pkt-bench: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # the reader of our output left (`| head`): nothing more can be said, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -1,0 +1,43 @@
+"""`pkt-bench plan`: what a run would do, and what not, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pkt_bench.cli import options
+
+
+def plan(
+    methods: options.Methods = None,
+    pairs: options.Pairs = None,
+    suites: options.Suites = None,
+    seeds: options.Seeds = None,
+    limit: options.Limit = None,
+    set_: options.Set = None,
+    config: options.Config = None,
+    plugin: options.Plugin = None,
+    out: options.Out = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    executor: options.Executor = None,
+    slots: options.Slots = None,
+    fresh: options.Fresh = False,
+    allow_small_teacher: options.SmallTeacher = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per cell.")] = False,
+) -> None:
+    """Show what a run would do: cells to run, done before, or skipped with the reason."""
+    flags = {name: value for name, value in locals().items() if name != "json"}
+    flags["plugins"] = flags.pop("plugin")
+    from pkt_bench.planning import make_plan
+    from pkt_bench.tui import plan as view
+
+    request, registry, store = options.read(flags)
+    made = make_plan(request, registry, store)
+    if json:
+        view.print_json(made)
+    else:
+        view.print_plan(made)

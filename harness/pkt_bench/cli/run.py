@@ -1,0 +1,104 @@
+"""`pkt-bench run`: runs what is not done, records every cell as it ends, and shows the board."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pkt_bench.cli import options
+from pkt_bench.cli.board import board as show_board
+
+if TYPE_CHECKING:
+    from pkt_bench.executors import Interrupted, Moments
+    from pkt_bench.planning import Plan
+
+
+def run(
+    methods: options.Methods = None,
+    pairs: options.Pairs = None,
+    suites: options.Suites = None,
+    seeds: options.Seeds = None,
+    limit: options.Limit = None,
+    set_: options.Set = None,
+    config: options.Config = None,
+    plugin: options.Plugin = None,
+    out: options.Out = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    batch_size: options.BatchSize = None,
+    threads: options.Threads = None,
+    executor: options.Executor = None,
+    slots: options.Slots = None,
+    fresh: options.Fresh = False,
+    allow_small_teacher: options.SmallTeacher = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and leave.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print plan, cell and done records, one JSON object per line.")
+    ] = False,
+) -> None:
+    """Run every cell that is not done, score the students, record them, and show the board."""
+    flags = {name: value for name, value in locals().items() if name not in {"json", "dry_run"}}
+    flags["plugins"] = flags.pop("plugin")
+    from pkt_bench.pipeline import record_skips
+    from pkt_bench.planning import make_plan
+    from pkt_bench.tui import plan as plan_view
+    from pkt_bench.tui.run import Announcer
+
+    with _termination():
+        request, registry, store = options.read(flags)
+        if not dry_run:
+            store.check_writable()
+        plan = make_plan(request, registry, store)
+        if dry_run:
+            plan_view.print_json(plan) if json else plan_view.print_plan(plan)
+            return
+        plan_view.print_json(plan) if json else plan_view.print_summary(plan)
+        record_skips(plan.skips, store)
+        with Announcer(registry, plan, json=json) as announcer:
+            interrupted = _execute(plan, announcer)
+        store.write_board()
+        announcer.summarise(request.out)
+        if interrupted is not None:
+            said = "interrupted; every cell that ended is kept. Run the same command again to go on."
+            print(f"pkt-bench: {said}", file=sys.stderr)  # noqa: T201 - this is the command line
+            raise typer.Exit(interrupted.exit_code)
+        if not json:
+            show_board(request.out)
+        if any(outcome not in {"done", "skipped"} for outcome in announcer.outcomes):
+            raise typer.Exit(1)
+
+
+def _execute(plan: Plan, moments: Moments) -> Interrupted | None:
+    """Runs the plan's jobs; gives the interruption, if one came."""
+    from pkt_bench.executors import EXECUTORS, Interrupted
+    from pkt_bench.request import default_slots
+
+    request = plan.request
+    slots = request.slots or default_slots(request.threads, request.device)
+    try:
+        EXECUTORS[request.executor](plan.jobs, slots, moments)
+    except Interrupted as interrupted:
+        return interrupted
+    return None
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does, with its own exit code."""
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
+        from pkt_bench.executors import Interrupted
+
+        raise Interrupted(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

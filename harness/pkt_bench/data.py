@@ -1,0 +1,68 @@
+"""Records: rendered and tokenised by the suite's one PromptSpec, hashed, and checked against the test documents."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from pkt_bench.domain import SPLITS, PromptSpec, Record, Suite
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A record as token ids; the first `prompt_length` of them are the prompt, the rest is what is supervised."""
+
+    ids: tuple[int, ...]
+    prompt_length: int
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The ids with the prompt masked by -100, as `transformers` losses read them."""
+        return (-100,) * self.prompt_length + self.ids[self.prompt_length :]
+
+    @property
+    def supervised(self) -> int:
+        """How many tokens are supervised; 0 where the prompt alone fills the window."""
+        return len(self.ids) - self.prompt_length
+
+
+def encode(record: Record, prompt: PromptSpec, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
+    """Tokenises prompt and answer apart, as lm-eval does when it scores, and cuts the end at `max_length`."""
+    prompt_text, answer_text = prompt.render(record)
+    ids = list(tokenizer.encode(prompt_text, add_special_tokens=False))
+    if prompt.bos and tokenizer.bos_token_id is not None:
+        ids.insert(0, tokenizer.bos_token_id)
+    prompt_length = min(len(ids), max_length)
+    ids += tokenizer.encode(answer_text, add_special_tokens=False)
+    if prompt.eos and tokenizer.eos_token_id is not None:
+        ids.append(tokenizer.eos_token_id)
+    return Encoded(tuple(ids[:max_length]), prompt_length)
+
+
+@functools.lru_cache(maxsize=64)
+def data_digest(suite: Suite) -> str:
+    """BLAKE2b-128 over every split's records in order, the prompt spec and the test prompts."""
+    state = hashlib.blake2b(digest_size=16)
+    state.update(json.dumps(asdict(suite.prompt), sort_keys=True).encode())
+    for split in SPLITS:
+        state.update(split.encode())
+        for record in suite.records(split):
+            state.update(json.dumps([[m.role, m.content] for m in record.messages]).encode())
+    for text in suite.test_prompts():
+        state.update(json.dumps(text).encode())
+    return state.hexdigest()
+
+
+def overlap(suite: Suite) -> dict[str, int]:
+    """How many records of each split have the prompt of a test document, by exact text (trap 11)."""
+    tests = {text.strip() for text in suite.test_prompts()}
+    return {
+        split: sum(suite.prompt.render(record)[0].strip() in tests for record in suite.records(split))
+        for split in SPLITS
+    }

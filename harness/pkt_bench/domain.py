@@ -1,0 +1,406 @@
+"""The nouns of the bench: frozen records that every room passes along and every plugin speaks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pkt_bench.errors import ContractError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pkt_bench.transfer import TransferContext, Transferred
+
+Split = Literal["extract", "align", "train", "validation"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+Paradigm = Literal["reference", "language", "post-align", "pre-align", "control"]
+PARADIGMS: tuple[Paradigm, ...] = get_args(Paradigm)
+
+
+class Outcome(StrEnum):
+    """How an attempt at a cell ended. Only `done` counts as done when a run is resumed."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    NO_EFFECT = "no-effect"
+
+
+# ---------------------------------------------------------------- models
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A checkpoint by reference: a local folder in Hugging Face layout.
+
+    `revision` labels the version in reports; what identifies the weights is the digest the harness takes of the files.
+    """
+
+    path: Path
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a `config.json` says of a model: enough to plan with, read without loading a weight.
+
+    Sizes in numbers of units: `hidden` d, `ffn` f, `layers` L, `heads` and `kv_heads` of `head_dim` channels each,
+    `vocabulary` rows of the embedding, `positions` the longest sequence. `tied` says that the head is the embedding.
+    """
+
+    family: str
+    hidden: int
+    ffn: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    positions: int
+    tied: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A large teacher and a small student, by reference."""
+
+    name: str
+    summary: str
+    teacher: ModelRef
+    student: ModelRef
+
+
+# ---------------------------------------------------------------- data
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a record."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One example: any turns, the last of which is the assistant's answer."""
+
+    messages: tuple[Message, ...]
+
+    @classmethod
+    def of(cls, prompt: str, answer: str) -> Record:
+        """The common case: one question, one answer."""
+        return cls((Message("user", prompt), Message("assistant", answer)))
+
+    @property
+    def answer(self) -> str:
+        """The text of the last turn."""
+        return self.messages[-1].content
+
+    @property
+    def prompt(self) -> str:
+        """The text of the user's turns, joined."""
+        return "\n".join(message.content for message in self.messages if message.role == "user")
+
+
+@dataclass(frozen=True)
+class PromptSpec:
+    """How a record becomes text. Locate, extract, align, tune and score all render through one spec (trap 9).
+
+    Every turn but the last is rendered by the template of its role, then `open_answer`, then the answer, then
+    `close_answer` (text) and, with `eos`, the tokenizer's end token. `bos` puts its begin token in front.
+    """
+
+    system: str = "{content}"
+    user: str = "{content}"
+    assistant: str = "{content}"
+    open_answer: str = ""
+    close_answer: str = ""
+    bos: bool = True
+    eos: bool = True
+
+    def render(self, record: Record) -> tuple[str, str]:
+        """The record as `(prompt text, answer text)`."""
+        templates = {"system": self.system, "user": self.user, "assistant": self.assistant}
+        turns = (templates[turn.role].replace("{content}", turn.content) for turn in record.messages[:-1])
+        return "".join(turns) + self.open_answer, record.answer + self.close_answer
+
+
+@dataclass(frozen=True)
+class Task:
+    """An lm-eval task and every knob that moves its number.
+
+    `metric` and `filter` name the headline figure as lm-eval does (`exact_match` under filter `strict`); `chance` is
+    what guessing gives, if it is known; `limit` takes the first documents only (None: all of them).
+    """
+
+    name: str
+    metric: str
+    filter: str = "none"
+    shots: int = 0
+    limit: int | None = None
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A domain of knowledge: where its records come from, how they are rendered, which tasks score it.
+
+    Attributes:
+        name: as typed on the command line.
+        summary: one line for `ls suites`.
+        records: `records(split)` gives that split; splits share no record, and none is a test document.
+        prompt: the one rendering all stages share.
+        tasks: the lm-eval tasks that score the suite; the first one's metric is the suite's headline.
+        task_path: the folder with the tasks' YAML files.
+        test_prompts: the prompts of the test documents, for the overlap check in the plan.
+        runs_code: scoring runs code that a model wrote, so it needs a sandbox.
+    """
+
+    name: str
+    summary: str
+    records: Callable[[Split], Sequence[Record]]
+    prompt: PromptSpec
+    tasks: tuple[Task, ...]
+    task_path: Path
+    test_prompts: Callable[[], Sequence[str]]
+    runs_code: bool = False
+
+
+# ---------------------------------------------------------------- methods
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a method is asked before anything is loaded: could you do this pair and suite, with these settings?"""
+
+    pair: Pair
+    teacher: Architecture
+    student: Architecture
+    same_tokenizer: bool
+    suite: Suite
+    settings: Any
+
+
+def never_skip(question: Question) -> str | None:  # noqa: ARG001 - the signature of every `skip`
+    """The `skip` of a method that can do every pair."""
+    return None
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a plugin yields from `pkt_bench_methods`.
+
+    Attributes:
+        name: as typed on the command line and shown on the board.
+        summary: one line for `ls methods`.
+        paradigm: `reference` (an untouched model), `language` (text moves), `post-align` (inject, then tune),
+            `pre-align` (align, then inject), `control` (what the same effort gives without the teacher's knowledge).
+        transfer: does the work, see `TransferContext`; returns a `Transferred`.
+        settings: the pydantic model of its settings; defaults are what the board shows unless told otherwise.
+        skip: a sentence saying why it cannot do what a `Question` asks, or None. Cheap: no weight is read.
+        paper: address or citation of the source.
+        version: raise it whenever the same input may give another result: it is part of a cell's key.
+        changes_student: a method that says so and moves no byte ends as `no-effect`.
+        control_of: the method this one is a control of, if it is one.
+    """
+
+    name: str
+    summary: str
+    paradigm: Paradigm
+    transfer: Callable[[TransferContext], Transferred]
+    settings: type[BaseModel]
+    skip: Callable[[Question], str | None] = never_skip
+    paper: str = ""
+    version: str = "1"
+    changes_student: bool = True
+    control_of: str = ""
+
+    def __post_init__(self) -> None:
+        if self.paradigm not in PARADIGMS:
+            raise ContractError(f"method '{self.name}' has paradigm '{self.paradigm}'; allowed: {', '.join(PARADIGMS)}")
+
+
+# ---------------------------------------------------------------- cells and runs
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What the run sets for every cell alike, and what can move a number: part of every cell's key."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    batch_size: int = 16
+    threads: int = 1
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One square of the plan: a method with its settings, on a pair, for a suite, with a seed.
+
+    `identity` holds everything that can change the result (names, versions, settings, digests of weights, data, prompt
+    and task files, knobs) and nothing that cannot; `key` is its digest. `teacher` and `student` label the checkpoints
+    for people.
+    """
+
+    method: str
+    distribution: str
+    settings: str
+    pair: str
+    suite: str
+    seed: int
+    knobs: Knobs
+    identity: Mapping[str, Any] = field(hash=False)
+    teacher: str = ""
+    student: str = ""
+
+    @property
+    def key(self) -> str:
+        """32 hexadecimal digits that name this cell and nothing else."""
+        return digest_of(self.identity)
+
+    @property
+    def label(self) -> str:
+        """The cell as people read it."""
+        return f"{self.method}, {self.pair}, {self.suite}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with everything a process needs to run it: plain data that pickles.
+
+    `method` and `suite` are qualified names (`distribution/name`), so that the process finds the very same plugin; the
+    settings travel as JSON in the cell, because a single-file plugin's class cannot be unpickled before it is loaded.
+    """
+
+    cell: Cell
+    method: str
+    pair: Pair
+    suite: str
+    plugins: tuple[Path, ...]
+    out: Path
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Why a cell will not run, in a sentence: an empty square always says why."""
+
+    cell: Cell
+    reason: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure of one task. `value` is None where there is none: never a magic number."""
+
+    task: str
+    metric: str
+    filter: str
+    value: float | None
+    stderr: float | None
+    n: int
+    higher_is_better: bool
+    headline: bool
+    task_version: str
+    task_hash: str
+    shots: int
+    chance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.value is not None and not math.isfinite(self.value):
+            object.__setattr__(self, "value", None)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One document under one metric: what the model was asked, what it said, what that was worth."""
+
+    task: str
+    metric: str
+    filter: str
+    doc_id: int
+    doc_hash: str
+    prompt_hash: str
+    prompt: str
+    target: str
+    response: str
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a cell took. Null means unknown, never zero.
+
+    `payload_bytes` moved from teacher to student; `artifact_bytes` is the size of what was saved.
+    """
+
+    load_seconds: float | None = None
+    transfer_seconds: float | None = None
+    score_seconds: float | None = None
+    transfer_cpu_seconds: float | None = None
+    score_cpu_seconds: float | None = None
+    peak_rss_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    trainable_parameters: int | None = None
+    tokens_trained: int | None = None
+    payload_bytes: int | None = None
+    artifact_bytes: int | None = None
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether the transfer did what it claims.
+
+    `delta_over_weight`: Frobenius norm of the change over that of the changed weights. `logit_change`: largest change
+    of a logit on the probe against the pristine student. `injection_change`: the same right after a method's
+    injection, before it tunes (a function-preserving one gives about 0). `reload_difference`: largest difference
+    between the logits in memory and those of the saved artifact, loaded again. `selection`: how a setting was chosen.
+    """
+
+    delta_over_weight: float | None = None
+    logit_change: float | None = None
+    injection_change: float | None = None
+    reload_difference: float | None = None
+    changed_tensors: int | None = None
+    selection: Literal["fixed", "validation", "oracle"] = "fixed"
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One attempt at a cell: how it ended, what it scored, what it cost, where it ran."""
+
+    run_id: str
+    cell: Cell
+    outcome: Outcome
+    reason: str
+    created_at: str
+    scores: tuple[Score, ...] = ()
+    cost: Cost = field(default_factory=Cost)
+    health: Health = field(default_factory=Health)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+
+
+# ---------------------------------------------------------------- digests
+
+
+def canonical(value: Mapping[str, Any]) -> str:
+    """A mapping as JSON that does not depend on the order of its keys. NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_of(value: Mapping[str, Any]) -> str:
+    """BLAKE2b-128 of the canonical JSON, in hexadecimal."""
+    return hashlib.blake2b(canonical(value).encode(), digest_size=16).hexdigest()

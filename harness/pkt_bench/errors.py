@@ -1,0 +1,59 @@
+"""What can go wrong, one class per exit code.
+
+    PktBenchError
+    |- RequestError       2  the request made no sense: unknown name, bad value, nothing selected
+    |- UnavailableError  3  this machine cannot do it: no data, no sandbox, a broken plugin asked for
+    |- StorageError       4  the run folder cannot be written
+    |- IntegrityError     5  weights or stored rows are not what they were
+    `- ContractError      1  a plugin broke a promise; fails its cell, never the run
+
+A message says who, what was given, what was allowed and what to do next, and is raised before the expensive step.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PktBenchError(Exception):
+    """Anything pkt-bench says itself; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class RequestError(PktBenchError):
+    """The request made no sense: usage, configuration, unknown names, nothing selected."""
+
+    exit_code = 2
+
+
+class UnavailableError(PktBenchError):
+    """This machine cannot do what was asked: missing data or extra, no sandbox, a broken plugin asked for."""
+
+    exit_code = 3
+
+
+class StorageError(PktBenchError):
+    """The run folder cannot be written or read."""
+
+    exit_code = 4
+
+
+class IntegrityError(PktBenchError):
+    """Weights or stored rows are not what they were, or not what they claim to be."""
+
+    exit_code = 5
+
+
+class ContractError(PktBenchError):
+    """A plugin broke a promise of its hook. The cell fails with this as its reason; the run goes on."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
+    """The error for a name nobody offers: the nearest one first, then all there are."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    listing = ", ".join(names) if names else "none"
+    return RequestError(f"no {kind} is called '{name}'.{hint}\n  Installed: {listing}")

@@ -1,0 +1,28 @@
+"""Runs cells one after another in this very process: for debuggers, where a breakpoint has to be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pkt_bench.domain import Job, Outcome
+from pkt_bench.executors.base import Interrupted, Moments
+from pkt_bench.pipeline import Ended, Phase, attempt, run_cell
+
+
+def execute_inline(jobs: Sequence[Job], slots: int, moments: Moments) -> None:  # noqa: ARG001 - one at a time, always
+    """See `Execute`. A cell that kills the process kills the run: that is what the other executor is for."""
+    for job in jobs:
+        interrupted = None
+
+        def call(phase: Phase, job: Job) -> Ended:
+            nonlocal interrupted
+            try:
+                return attempt(phase, job, lambda stage, done: moments.stage(job.cell, stage, done))
+            except (KeyboardInterrupt, Interrupted) as error:
+                interrupted = error if isinstance(error, Interrupted) else Interrupted()
+                return Ended(Outcome.INTERRUPTED, "the run was interrupted")
+
+        moments.started(job.cell)
+        moments.finished(job.cell, run_cell(job, call))
+        if interrupted is not None:
+            raise interrupted

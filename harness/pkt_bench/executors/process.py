@@ -1,0 +1,233 @@
+"""Runs each phase of each cell in a process of its own, forked from a server that has the heavy imports done.
+
+A process that dies, however it dies, costs its own cell and nothing else. Each slot is a thread here that follows one
+cell from phase to phase; what they see is told in the caller's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+
+from pkt_bench.domain import Cell, Job, Outcome
+from pkt_bench.executors.base import Interrupted, Moments
+from pkt_bench.pipeline import Ended, Phase, attempt, run_cell
+
+GRACE_SECONDS = 3.0
+REPORT_EVERY_SECONDS = 0.2
+PR_SET_PDEATHSIG = 1
+
+
+def execute_in_processes(jobs: Sequence[Job], slots: int, moments: Moments) -> None:
+    """See `Execute`."""
+    if not jobs:
+        return
+    crew = _Crew(jobs)
+    threads = [threading.Thread(target=crew.work, name=f"slot {n}") for n in range(min(slots, len(jobs)))]
+    for thread in threads:
+        thread.start()
+    stopped: BaseException | None = None
+    while crew.alive(threads):
+        try:
+            for event in crew.events():
+                event.tell(moments)
+        except (KeyboardInterrupt, Interrupted) as error:
+            stopped = error if isinstance(error, Interrupted) else Interrupted()
+            crew.stop()
+        except BaseException as error:  # noqa: BLE001 - the children must not outlive a defect in a view
+            stopped = error
+            crew.stop()
+    if stopped is None:
+        stopped = crew.failure
+    if stopped is not None:
+        raise stopped
+
+
+class _Event:
+    """Something a slot saw, to be told in the caller's thread."""
+
+    def __init__(self, moment: str, *arguments: object) -> None:
+        self.moment, self.arguments = moment, arguments
+
+    def tell(self, moments: Moments) -> None:
+        getattr(moments, self.moment)(*self.arguments)
+
+
+class _Crew:
+    """The slots' shared state: what is left to do, what was seen, which processes live."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.failure: BaseException | None = None
+        self._waiting = deque(jobs)
+        self._seen: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._processes: set[ForkServerProcess] = set()
+        self._context = _server(jobs[0].cell.knobs.threads)
+
+    # called in the caller's thread
+
+    def alive(self, threads: Sequence[threading.Thread]) -> bool:
+        return any(thread.is_alive() for thread in threads) or not self._seen.empty()
+
+    def events(self) -> list[_Event]:
+        """What was seen since the last call; waits a moment for the first."""
+        seen = []
+        with contextlib.suppress(queue.Empty):
+            seen.append(self._seen.get(timeout=0.1))
+            while True:
+                seen.append(self._seen.get_nowait())
+        return seen
+
+    def stop(self) -> None:
+        """Starts nothing more and ends what is under way."""
+        self._stopping.set()
+        for process in list(self._processes):
+            _signal_group(process, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self._processes and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for process in list(self._processes):
+            _signal_group(process, signal.SIGKILL)
+
+    # called in the slots' threads
+
+    def work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                job = self._waiting.popleft()
+            except IndexError:
+                return
+            self._tell("started", job.cell)
+            try:
+                run = run_cell(job, self._call)
+            except BaseException as error:  # noqa: BLE001 - told to the caller, who raises it
+                self.failure = self.failure or error
+                self._stopping.set()
+                return
+            self._tell("finished", job.cell, run)
+
+    def _tell(self, moment: str, *arguments: object) -> None:
+        self._seen.put(_Event(moment, *arguments))
+
+    def _call(self, phase: Phase, job: Job) -> Ended:
+        if self._stopping.is_set():
+            return Ended(Outcome.INTERRUPTED, "the run was interrupted")
+        ours, theirs = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_phase_process, args=(phase, job, theirs), daemon=False)
+        process.start()
+        theirs.close()
+        self._processes.add(process)
+        try:
+            ended = self._follow(process, ours, job.cell)
+        finally:
+            # a plugin's own children live in the same group and end with the phase
+            _signal_group(process, signal.SIGKILL)
+            process.join()
+            self._processes.discard(process)
+            ours.close()
+        if ended is not None:
+            return ended
+        if self._stopping.is_set():
+            return Ended(Outcome.INTERRUPTED, "the run was interrupted")
+        return Ended(Outcome.FAILED, _death(process.exitcode, phase, job))
+
+    def _follow(self, process: ForkServerProcess, pipe: Connection, cell: Cell) -> Ended | None:
+        """Passes on what the process reports until it says how it ended, or dies without saying so."""
+        while True:
+            ready = wait([pipe, process.sentinel])
+            if pipe in ready:
+                try:
+                    message = pipe.recv()
+                except (EOFError, OSError):
+                    process.join()
+                    return None
+                if isinstance(message, Ended):
+                    return message
+                self._tell("stage", cell, *message)
+            elif process.sentinel in ready:
+                return None
+
+
+def _server(threads: int) -> ForkServerContext:
+    # the server is started with the first process and keeps the environment it finds then
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pkt_bench.executors.preload"])
+    return context
+
+
+def _phase_process(phase: Phase, job: Job, pipe: Connection) -> None:
+    os.setsid()
+    _die_with_parent()
+    _redirect(log_file(job))
+    last = 0.0
+    seen = ""
+
+    def report(stage: str, fraction: float | None) -> None:
+        nonlocal last, seen
+        moment = time.monotonic()
+        if stage != seen or moment - last > REPORT_EVERY_SECONDS:
+            last, seen = moment, stage
+            pipe.send((stage, fraction))
+
+    ended = attempt(phase, job, report)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pipe.send(ended)
+    pipe.close()
+    # a plugin's threads or exit handlers must not keep a finished phase from ending
+    os._exit(0)
+
+
+def log_file(job: Job) -> Path:
+    """Where everything a cell's processes print goes."""
+    return job.out / "logs" / f"{job.cell.key}.log"
+
+
+def _redirect(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(sink, 1)
+    os.dup2(sink, 2)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _signal_group(process: ForkServerProcess, number: int) -> None:
+    if process.pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+    if process.is_alive():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process.pid, number)
+
+
+def _death(exit_code: int | None, phase: Phase, job: Job) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = " (out of memory, if nobody killed it)" if name == "SIGKILL" else ""
+        how = f"was ended by {name}{hint}"
+    else:
+        how = f"ended with exit code {exit_code} and without a result"
+    return f"the {phase} process {how}. What it printed: {log_file(job)}"

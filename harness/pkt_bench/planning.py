@@ -1,0 +1,311 @@
+"""methods x pairs x suites x seeds -> cells: to run, done before, or skipped with a reason. Loads no model."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from pkt_bench import models
+from pkt_bench.data import data_digest, overlap
+from pkt_bench.domain import (
+    Cell,
+    Job,
+    Knobs,
+    Method,
+    ModelRef,
+    Outcome,
+    Pair,
+    Question,
+    Skip,
+    Suite,
+    canonical,
+    digest_of,
+)
+from pkt_bench.environment import library_versions
+from pkt_bench.errors import PktBenchError, RequestError, UnavailableError
+from pkt_bench.plugins import Offer, Registry, code_digest
+from pkt_bench.request import Request
+from pkt_bench.sandbox import Refusal, probe
+from pkt_bench.settings import parse_settings
+from pkt_bench.store import Store
+
+# raise it when the harness itself comes to give another result for the same cell
+BENCH_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run, what was done before, what will not run and why, and what a reader should know first."""
+
+    jobs: tuple[Job, ...]
+    done: tuple[Cell, ...]
+    skips: tuple[Skip, ...]
+    warnings: tuple[str, ...]
+    request: Request
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell of the plan, in whatever state."""
+        return (*(job.cell for job in self.jobs), *self.done, *(skip.cell for skip in self.skips))
+
+
+def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
+    """Plans a request.
+
+    Raises:
+        RequestError: a name is unknown, a setting is wrong, a model folder is none, nothing is selected.
+        UnavailableError: the device is not there.
+        IntegrityError: a weight file is torn.
+    """
+    problems: list[PktBenchError] = []
+
+    def gather(shelf: Any, names: tuple[str, ...]) -> list[Any]:  # noqa: ANN401 - a Shelf of any kind
+        try:
+            return list(shelf.expand(names))
+        except RequestError as error:
+            problems.append(error)
+            return []
+
+    methods: list[Offer[Method]] = gather(registry.methods, request.methods)
+    suites: list[Offer[Suite]] = gather(registry.suites, request.suites)
+    adhoc, named = _adhoc_pairs(request.pairs)
+    pairs: list[Pair] = [o.item for o in (gather(registry.pairs, named) if named else ())] + adhoc
+    settings: dict[str, BaseModel] = {}
+    for offer in methods:
+        try:
+            given = {
+                **request.settings.get(offer.item.name, {}),
+                **request.settings.get(_qualified(offer), {}),
+            }
+            settings[_qualified(offer)] = parse_settings(offer.item.name, offer.item.settings, given)
+        except RequestError as error:
+            problems.append(error)
+    problems += _unknown_settings(request, registry, methods)
+    for pair in pairs:
+        try:
+            _check_pair(pair, request)
+        except PktBenchError as error:
+            problems.append(error)
+    if problems:
+        # an integrity problem outranks a typo: it is the one that retyping does not cure
+        worst = max(problems, key=lambda error: error.exit_code)
+        raise type(worst)("\n".join(str(error) for error in problems))
+    _check_device(request.device)
+    if not (methods and pairs and suites):
+        raise RequestError("nothing is selected: give at least one of each of --methods, --pair and --suite.")
+    return _assemble(request, store, methods, pairs, suites, settings)
+
+
+def _assemble(
+    request: Request,
+    store: Store,
+    methods: list[Offer[Method]],
+    pairs: list[Pair],
+    suites: list[Offer[Suite]],
+    settings: Mapping[str, BaseModel],
+) -> Plan:
+    outcomes = {} if request.fresh else store.outcomes()
+    knobs = Knobs(request.device, request.dtype, request.batch_size, request.threads, request.limit)
+    jobs: list[Job] = []
+    done: list[Cell] = []
+    skips: list[Skip] = []
+    for pair in pairs:
+        for suite in suites:
+            for offer in methods:
+                chosen = settings[_qualified(offer)]
+                reason = offer.item.skip(_question(pair, suite.item, chosen))
+                for seed in range(request.seeds):
+                    cell = _cell(offer, chosen, pair, suite, seed, knobs)
+                    if outcomes.get(cell.key) == Outcome.DONE:
+                        done.append(cell)
+                    elif reason is not None:
+                        skips.append(Skip(cell, reason))
+                    elif suite.item.runs_code and (refusal := _no_sandbox()) is not None:
+                        skips.append(Skip(cell, refusal))
+                    else:
+                        plugins = tuple(Path(p).resolve() for p in request.plugins)
+                        out = request.out.resolve()
+                        jobs.append(Job(cell, _qualified(offer), pair, _qualified(suite), plugins, out))
+    warnings = [*_overlap_warnings([s.item for s in suites]), *_vocabulary_warnings(pairs)]
+    return Plan(tuple(jobs), tuple(done), tuple(skips), tuple(warnings), request)
+
+
+def _qualified(offer: Offer[Any]) -> str:
+    return f"{offer.distribution}/{offer.item.name}"
+
+
+def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Suite], seed: int, knobs: Knobs) -> Cell:
+    method = offer.item
+    chosen = settings.model_dump(mode="json")
+    identity = {
+        "bench": BENCH_VERSION,
+        "method": {
+            "name": method.name,
+            "version": method.version,
+            "paradigm": method.paradigm,
+            "control_of": method.control_of,
+            "distribution": offer.distribution,
+            "distribution_version": offer.version,
+            "code": code_digest(method.transfer),
+            "settings": chosen,
+        },
+        "pair": pair.name,
+        "teacher": _model_identity(pair.teacher),
+        "student": _model_identity(pair.student),
+        "suite": {
+            "name": suite.item.name,
+            "distribution": suite.distribution,
+            "distribution_version": suite.version,
+            "code": code_digest(suite.item.records),
+        },
+        "data_hash": data_digest(suite.item),
+        "prompt_hash": digest_of(asdict(suite.item.prompt)),
+        "tasks": [_task_identity(suite.item, task.name) | asdict(task) for task in suite.item.tasks],
+        "seed": seed,
+        "knobs": asdict(knobs),
+        "libraries": {name: _minor(version) for name, version in library_versions().items()},
+    }
+    return Cell(
+        method=method.name,
+        distribution=offer.distribution,
+        settings=canonical(chosen),
+        pair=pair.name,
+        suite=suite.item.name,
+        seed=seed,
+        knobs=knobs,
+        identity=identity,
+        teacher=_label(pair.teacher),
+        student=_label(pair.student),
+    )
+
+
+def _label(ref: ModelRef) -> str:
+    """A checkpoint for people: the end of its path, never this machine's folders."""
+    return "/".join(ref.path.parts[-2:])
+
+
+def _model_identity(ref: ModelRef) -> dict[str, str]:
+    return {"revision": ref.revision, "digest": models.checkpoint_digest(ref)}
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.partition("+")[0].split(".")[:2])
+
+
+@functools.lru_cache(maxsize=256)
+def _task_files_digest(folder: Path) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    for file in sorted((*folder.rglob("*.yaml"), *folder.rglob("*.py"))):
+        state.update(file.relative_to(folder).as_posix().encode())
+        state.update(file.read_bytes())
+    return state.hexdigest()
+
+
+def _task_identity(suite: Suite, name: str) -> dict[str, str]:
+    if not suite.task_path.is_dir():
+        raise UnavailableError(f"suite '{suite.name}': its task folder {suite.task_path} is not there.")
+    return {"name": name, "files": _task_files_digest(suite.task_path)}
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _adhoc_pairs(names: tuple[str, ...]) -> tuple[list[Pair], tuple[str, ...]]:
+    """`TEACHER:STUDENT` folders become pairs of their own; the rest are names."""
+    adhoc = []
+    named = []
+    for name in names:
+        teacher, colon, student = name.partition(":")
+        if not colon:
+            named.append(name)
+            continue
+        refs = [ModelRef(Path(path).expanduser().resolve()) for path in (teacher, student)]
+        adhoc.append(Pair(f"{refs[0].path.name}-{refs[1].path.name}", "given on the command line", *refs))
+    return adhoc, tuple(named)
+
+
+def _unknown_settings(request: Request, registry: Registry, methods: list[Offer[Method]]) -> list[PktBenchError]:
+    """Settings for a method nobody offers are a typo; for one that is not part of this run, they are refused too."""
+    problems: list[PktBenchError] = []
+    taking_part = {name for offer in methods for name in (offer.item.name, _qualified(offer))}
+    for name in request.settings:
+        if name in taking_part:
+            continue
+        try:
+            registry.methods.get(name)
+        except RequestError as error:
+            problems.append(error)
+        else:
+            problems.append(
+                RequestError(
+                    f"settings are given for '{name}', which is not among the methods of this run."
+                    f"\n  Add it with --methods {name}, or leave its settings out."
+                )
+            )
+    return problems
+
+
+def _check_pair(pair: Pair, request: Request) -> None:
+    for ref in (pair.teacher, pair.student):
+        models.architecture(ref)
+        models.weight_files(ref)
+        models.check_tokenizer(ref)
+    teacher, student = models.parameter_count(pair.teacher), models.parameter_count(pair.student)
+    if teacher <= student and not request.allow_small_teacher:
+        raise RequestError(
+            f"pair '{pair.name}': the teacher ({pair.teacher.path}, {teacher:,} parameters) is not larger than the"
+            f" student ({pair.student.path}, {student:,} parameters).\n"
+            "  A pair is written TEACHER:STUDENT; swap them, or say --allow-small-teacher if that is what you want."
+        )
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UnavailableError(f"--device {device}: {first}\n  Use --device cpu, or a machine that has one.") from None
+
+
+def _question(pair: Pair, suite: Suite, settings: BaseModel) -> Question:
+    return Question(
+        pair=pair,
+        teacher=models.architecture(pair.teacher),
+        student=models.architecture(pair.student),
+        same_tokenizer=models.tokenizer_digest(pair.teacher) == models.tokenizer_digest(pair.student),
+        suite=suite,
+        settings=settings,
+    )
+
+
+@functools.cache
+def _no_sandbox() -> str | None:
+    found = probe()
+    return str(found) if isinstance(found, Refusal) else None
+
+
+def _overlap_warnings(suites: list[Suite]) -> list[str]:
+    return [
+        f"suite '{suite.name}': {count} {split} records have the prompt of a test document"
+        for suite in suites
+        for split, count in overlap(suite).items()
+        if count
+    ]
+
+
+def _vocabulary_warnings(pairs: list[Pair]) -> list[str]:
+    return [
+        f"pair '{pair.name}': teacher and student have different tokenizers"
+        for pair in pairs
+        if models.tokenizer_digest(pair.teacher) != models.tokenizer_digest(pair.student)
+    ]

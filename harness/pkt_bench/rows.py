@@ -1,0 +1,157 @@
+"""A Run as rows of the two tables: what each column is taken from, and null for what is unknown or no number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from pkt_bench import __version__
+from pkt_bench.domain import Item, Run, Score, canonical, digest_of
+from pkt_bench.environment import LIBRARIES
+from pkt_bench_leaderboards import schema
+
+
+def run_rows(run: Run) -> list[dict[str, Any]]:
+    """One row per score in the columns of `schema.RUNS`; one without task and value where there is none."""
+    common = _identity(run) | _costs(run) | _health(run) | _provenance(run)
+    common |= {"outcome": str(run.outcome), "reason": run.reason}
+    if not run.scores:
+        return [common]
+    headline = _headline_task(run)
+    return [_with_comparability(common | _score(score, headline)) for score in run.scores]
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    cell, identity = run.cell, run.cell.identity
+    method, teacher, student = (identity.get(name) or {} for name in ("method", "teacher", "student"))
+    return {
+        "run_id": run.run_id,
+        "cell_key": cell.key,
+        "method": cell.method,
+        "method_version": method.get("version"),
+        "paradigm": method.get("paradigm"),
+        "control_of": method.get("control_of") or None,
+        "distribution": cell.distribution,
+        "distribution_version": method.get("distribution_version"),
+        "settings": cell.settings,
+        "pair": cell.pair,
+        "teacher": cell.teacher or None,
+        "teacher_revision": teacher.get("revision") or None,
+        "teacher_hash": teacher.get("digest"),
+        "student": cell.student or None,
+        "student_revision": student.get("revision") or None,
+        "student_hash": student.get("digest"),
+        "suite": cell.suite,
+        "seed": cell.seed,
+        "limit": cell.knobs.limit,
+        "data_hash": identity.get("data_hash"),
+        "prompt_hash": identity.get("prompt_hash"),
+        "scorer": _scorer(run),
+    }
+
+
+def _scorer(run: Run) -> str | None:
+    """The scorer as the plan knew it: a cell that failed must have the same one as a cell that did not."""
+    identity = run.cell.identity
+    for known in (identity.get("scorer"), identity.get("libraries"), run.environment):
+        if known and known.get("lm_eval"):
+            return f"lm-eval {known['lm_eval']}"
+    return None
+
+
+def _headline_task(run: Run) -> str:
+    """The suite's first task: a suite may score others beside it, to show what was forgotten."""
+    tasks = run.cell.identity.get("tasks") or ()
+    named = [task["name"] for task in tasks if isinstance(task, Mapping) and "name" in task]
+    scored = [score.task for score in run.scores if score.headline]
+    return next((name for name in (*named, *scored) if name in scored), "")
+
+
+def _score(score: Score, headline_task: str) -> dict[str, Any]:
+    row = {field.name: getattr(score, field.name) for field in fields(score)}
+    return row | {
+        "stderr": _finite(score.stderr),
+        "headline": score.headline and score.task == headline_task,
+        "chance": _finite(score.chance),
+    }
+
+
+def _with_comparability(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"comparability": digest_of({name: row.get(name) for name in schema.COMPARED})}
+
+
+def _costs(run: Run) -> dict[str, Any]:
+    row = {
+        name: value if isinstance(value, int) else _finite(value)
+        for name, value in asdict(run.cost).items()
+        if name != "stage_seconds"
+    }
+    return row | {"stage_seconds": _json(run.cost.stage_seconds), "seconds": _finite(run.seconds)}
+
+
+def _health(run: Run) -> dict[str, Any]:
+    health = run.health
+    return {
+        "delta_over_weight": _finite(health.delta_over_weight),
+        "logit_change": _finite(health.logit_change),
+        "injection_change": _finite(health.injection_change),
+        "reload_difference": _finite(health.reload_difference),
+        "changed_tensors": health.changed_tensors,
+        "selection": health.selection,
+        "notes": _json(health.notes),
+    }
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    knobs, environment = run.cell.knobs, run.environment
+    return {
+        "pkt_bench_version": __version__,
+        "git_revision": environment.get("git_revision"),
+        "python": environment.get("python"),
+        "platform": environment.get("platform"),
+        "hardware": environment.get("hardware"),
+        "libraries": _json({name: environment[name] for name in LIBRARIES if name in environment}),
+        "device": knobs.device,
+        "dtype": knobs.dtype,
+        "threads": knobs.threads,
+        "batch_size": knobs.batch_size,
+        "created_at": timestamp(run.created_at),
+    }
+
+
+def item_rows(run: Run, items: Sequence[Item]) -> list[dict[str, Any]]:
+    """One row per item, in the columns of `schema.ITEMS`."""
+    names = [field.name for field in fields(Item)]
+    return [
+        {name: getattr(item, name) for name in names}
+        | {"run_id": run.run_id, "cell_key": run.cell.key, "value": _finite(item.value)}
+        for item in items
+    ]
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    """Canonical JSON; what is no number is null, and what is no JSON is written as Python shows it."""
+    return canonical(_plain(value))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return _finite(value)
+    return value if value is None or isinstance(value, str | int) else repr(value)
+
+
+def timestamp(created_at: str) -> datetime:
+    """ISO 8601 text as a time in UTC, which is what a text without a zone is taken to be."""
+    when = datetime.fromisoformat(created_at)
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

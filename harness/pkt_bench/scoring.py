@@ -1,0 +1,139 @@
+"""The only room that knows lm-eval: runs its tasks and turns what it says into Scores and Items."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pkt_bench.domain import Item, Knobs, Score, Suite, Task
+from pkt_bench.errors import ContractError, UnavailableError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# fixed for every run: a score must not depend on the cell's seed where decoding is greedy
+FEWSHOT_SEED = 1234
+
+
+def score(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, suite: Suite, knobs: Knobs
+) -> tuple[tuple[Score, ...], tuple[Item, ...]]:
+    """Scores a model on every task of a suite through the stock lm-eval library.
+
+    Its request cache is never used: it is keyed by the request and not by the model (trap 1).
+
+    Raises:
+        UnavailableError: a task is not among the suite's files, or cannot be loaded.
+        ContractError: a task does not report the metric its suite names.
+    """
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+
+    lm = HFLM(
+        pretrained=model,
+        tokenizer=tokenizer,
+        batch_size=knobs.batch_size,
+        add_bos_token=suite.prompt.bos and tokenizer.bos_token_id is not None,
+    )
+    manager = task_manager(str(suite.task_path))
+    scores: list[Score] = []
+    items: list[Item] = []
+    for task in suite.tasks:
+        if task.name not in manager.all_tasks:
+            raise UnavailableError(
+                f"suite '{suite.name}': {suite.task_path} has no task '{task.name}'"
+                f" (it has: {', '.join(manager.all_tasks)})."
+            )
+        report = simple_evaluate(
+            model=lm,
+            tasks=[task.name],
+            task_manager=manager,
+            num_fewshot=task.shots,
+            limit=_limit(task, knobs),
+            log_samples=True,
+            bootstrap_iters=1000,
+            random_seed=0,
+            numpy_random_seed=FEWSHOT_SEED,
+            torch_random_seed=FEWSHOT_SEED,
+            fewshot_random_seed=FEWSHOT_SEED,
+        )
+        found = list(_scores(task, report))
+        if not any(s.headline for s in found):
+            offered = ", ".join(f"{s.metric} (filter {s.filter})" for s in found)
+            raise ContractError(
+                f"suite '{suite.name}': task '{task.name}' reports no {task.metric} under filter {task.filter};"
+                f" it reports {offered}."
+            )
+        scores += found
+        items += _items(task, report)
+    return tuple(scores), tuple(items)
+
+
+@functools.lru_cache(maxsize=8)
+def task_manager(folder: str) -> Any:  # noqa: ANN401 - lm_eval ships no types
+    """An index over one folder of tasks: milliseconds, where lm-eval's own 14,000 take ten seconds."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=folder, include_defaults=False)
+
+
+def _limit(task: Task, knobs: Knobs) -> int | None:
+    limits = [limit for limit in (task.limit, knobs.limit) if limit is not None]
+    return min(limits) if limits else None
+
+
+def _scores(task: Task, report: Mapping[str, Any]) -> Iterator[Score]:
+    figures = report["results"][task.name]
+    for key, value in figures.items():
+        metric, comma, filter_name = key.partition(",")
+        if not comma or metric.endswith("_stderr"):
+            continue
+        stderr = figures.get(f"{metric}_stderr,{filter_name}")
+        headline = (metric, filter_name) == (task.metric, task.filter)
+        yield Score(
+            task=task.name,
+            metric=metric,
+            filter=filter_name,
+            value=_number(value),
+            stderr=_number(stderr),
+            n=int(report["n-samples"][task.name]["effective"]),
+            higher_is_better=bool(report["higher_is_better"][task.name].get(metric, True)),
+            headline=headline,
+            task_version=str(report["versions"][task.name]),
+            task_hash=_config_hash(report["configs"][task.name]),
+            shots=int(report["n-shot"][task.name]),
+            chance=task.chance if headline else None,
+        )
+
+
+def _items(task: Task, report: Mapping[str, Any]) -> Iterator[Item]:
+    for sample in report["samples"][task.name]:
+        response = sample["filtered_resps"]
+        for metric in sample["metrics"]:
+            yield Item(
+                task=task.name,
+                metric=metric,
+                filter=sample["filter"],
+                doc_id=int(sample["doc_id"]),
+                doc_hash=sample["doc_hash"],
+                prompt_hash=sample["prompt_hash"],
+                prompt=str(sample["arguments"][0][0]),
+                target=str(sample["target"]),
+                response=json.dumps(response, ensure_ascii=False, default=str),
+                value=_number(sample[metric]),
+            )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _config_hash(config: Mapping[str, Any]) -> str:
+    """A digest of the resolved task: addresses and folders of this machine are left out."""
+    text = json.dumps(config, sort_keys=True, default=lambda value: getattr(value, "__name__", str(type(value))))
+    text = re.sub(r" at 0x[0-9a-f]+", "", text)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

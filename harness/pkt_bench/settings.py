@@ -1,0 +1,118 @@
+"""Settings of methods: what they share, and how text from the command line becomes a validated instance."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pkt_bench.errors import RequestError
+
+Module = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class Settings(BaseModel):
+    """Base of every method's settings: frozen, no unknown names, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+class FinetuneSettings(Settings):
+    """The schedule that every tuned method shares by default, so that methods differ by their start alone."""
+
+    epochs: int = Field(default=3, ge=1, le=100)
+    """Passes over the train split."""
+    learning_rate: tuple[Rate, ...] = Field(default=(2e-3, 4e-3, 8e-3), min_length=1, max_length=16)
+    """Peak learning rate of AdamW; linear warm-up, then linear decay to 0. Of several, each is tried from the same
+    start on the same batches, and the one with the lowest loss on the validation split is kept."""
+    batch_size: int = Field(default=16, ge=1, le=4096)
+    """Records per optimiser step."""
+    warmup_ratio: float = Field(default=0.03, ge=0, le=1)
+    """Share of the steps spent warming up."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """Decoupled weight decay of AdamW."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients are clipped to this norm."""
+    max_length: int = Field(default=2048, ge=8)
+    """Tokens of a record beyond this are cut."""
+    train_records: int | None = Field(default=None, ge=1)
+    """Use the first so many records of the train split; unset means all."""
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, int | float) else value
+
+
+class AdapterSettings(FinetuneSettings):
+    """A LoRA adapter and the schedule that tunes it."""
+
+    rank: int = Field(default=16, ge=1, le=4096)
+    """Rank of the adapter."""
+    alpha: float | None = Field(default=None, gt=0)
+    """Scaling is alpha / rank; unset means alpha = rank, a scaling of 1."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapter's input. Above 0, an adapter that starts non-zero changes the student in training."""
+    modules: tuple[Module, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    """Modules of every layer that get an adapter."""
+
+    @property
+    def scaling(self) -> float:
+        """What the adapter's product is multiplied by."""
+        return 1.0 if self.alpha is None else self.alpha / self.rank
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def parse_settings(method: str, model: type[S], given: Mapping[str, Any]) -> S:
+    """Validates `given` for `method`; text is read as the field's type.
+
+    Raises:
+        RequestError: an unknown name (nearest one offered) or a value of the wrong type or out of range.
+    """
+    known = model.model_fields
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f" Did you mean '{method}.{near[0]}'?" if near else ""
+            listing = ", ".join(known) if known else "none: this method has no settings"
+            raise RequestError(f"{method} has no setting '{name}'.{hint}\n  Settings: {listing}")
+    try:
+        return model.model_validate({name: _from_text(value, known[name].annotation) for name, value in given.items()})
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"][:1])
+            seen = given.get(where, problem.get("input"))
+            about = known[where].description if where in known else None
+            lines.append(
+                f"{method}.{where} = {seen!r} will not do: {problem['msg']}."
+                + (f"\n  {where}: {about}" if about else "")
+                + f"\n  Set it with --set {method}.{where}=VALUE"
+            )
+        raise RequestError("\n".join(lines)) from None
+
+
+def _from_text(value: object, annotation: object) -> object:
+    """Text from `--set`: `none` is None, and a field that takes several values splits at commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() in {"none", "null"} and "None" in str(annotation):
+        return None
+    if str(annotation).startswith(("tuple[", "list[")):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value

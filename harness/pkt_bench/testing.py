@@ -1,0 +1,116 @@
+"""For plugin authors: pico pairs and suites, built from a config in milliseconds, that run through the real harness."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pkt_bench.domain import ModelRef, Pair, PromptSpec, Record, Split, Suite, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+TEACHER = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 6}
+STUDENT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+CAPITALS = {"a": "x", "b": "y", "c": "z", "d": "w"}
+
+
+def pico_pair(
+    folder: Path,
+    *,
+    name: str = "pico",
+    family: str = "llama",
+    teacher: dict[str, Any] | None = None,
+    student: dict[str, Any] | None = None,
+    seed: int = 0,
+) -> Pair:
+    """A pair of random models of a `family` that transformers knows, saved below `folder` with one byte tokenizer.
+
+    `teacher` and `student` are added to the configurations (grouped-query attention, tied embeddings, other sizes);
+    `head_dim` is 8 unless they say otherwise, weights are normal with a standard deviation of 0.2.
+    """
+    refs = []
+    for role, base, given in (("teacher", TEACHER, teacher), ("student", STUDENT, student)):
+        path = folder / name / role
+        _save_model(path, family, {**base, "head_dim": 8, **(given or {})}, seed)
+        byte_tokenizer().save_pretrained(path)
+        refs.append(ModelRef(path))
+    return Pair(name, f"random {family} models of a few thousand weights", *refs)
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """256 bytes and one special token (id 256) that begins, ends and pads."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    end = "<|end|>"
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=end)
+
+
+def pico_suite(folder: Path, *, name: str = "pico") -> Suite:
+    """A multiple-choice suite of a few records with its lm-eval task, written below `folder`."""
+    path = folder / f"{name}-tasks"
+    path.mkdir(parents=True, exist_ok=True)
+    documents: list[dict[str, Any]] = [
+        {"prompt": f"test {c}:", "choices": list(CAPITALS.values()), "gold": i} for i, c in enumerate(CAPITALS)
+    ]
+    _write(path / "documents.json", json.dumps(documents))
+    _write(
+        path / "documents.py",
+        "import json\nimport pathlib\n\nimport datasets\n\n\n"
+        "def test(**_):\n"
+        "    rows = json.loads((pathlib.Path(__file__).parent / 'documents.json').read_text())\n"
+        "    return {'test': datasets.Dataset.from_list(rows)}\n",
+    )
+    _write(
+        path / f"{name}.yaml",
+        f"task: {name}\ncustom_dataset: !function documents.test\ntest_split: test\noutput_type: multiple_choice\n"
+        "doc_to_text: '{{prompt}}'\ndoc_to_choice: '{{choices}}'\ndoc_to_target: '{{gold}}'\ntarget_delimiter: ' '\n"
+        "metric_list:\n  - metric: acc\n    aggregation: mean\n    higher_is_better: true\nmetadata:\n  version: 1\n",
+    )
+
+    def records(split: Split) -> Sequence[Record]:
+        return [Record.of(f"{split} {letter}{n}:", f" {x}") for n in range(4) for letter, x in CAPITALS.items()]
+
+    return Suite(
+        name=name,
+        summary="letters",
+        records=records,
+        prompt=PromptSpec(),
+        tasks=(Task(name, "acc", chance=0.25),),
+        task_path=path,
+        test_prompts=lambda: [document["prompt"] for document in documents],
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file that several processes may write and read at once: whole, or not yet there."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def _save_model(path: Path, family: str, sizes: dict[str, Any], seed: int) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = AutoConfig.for_model(
+            family,
+            vocab_size=257,
+            max_position_embeddings=256,
+            initializer_range=0.2,
+            bos_token_id=256,
+            eos_token_id=256,
+            pad_token_id=256,
+            **{"num_key_value_heads": sizes["num_attention_heads"], **sizes},
+        )
+        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(path)

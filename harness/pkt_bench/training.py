@@ -1,0 +1,280 @@
+"""The one fine-tuning loop: every tuned method trains here, so that methods differ by their start alone.
+
+The loss of a step is the mean cross-entropy over all supervised tokens of its batch, as in the Hugging Face Trainer: a
+long answer weighs more than a short one. A batch runs in several passes over records of like length, which changes
+nothing but the time: gradients add up to those of the whole batch. Records are padded on the right, where causal
+attention never looks, so there is no mask and no position shifts; logits are computed from the first supervised
+position on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pkt_bench.errors import ContractError, PktBenchError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from pkt_bench.data import Encoded
+    from pkt_bench.domain import Record
+    from pkt_bench.settings import FinetuneSettings
+    from pkt_bench.transfer import TransferContext
+
+TOKENS_PER_PASS = {"cpu": 512}
+"""Padded tokens of one pass: on a CPU larger passes leave the cache and cost up to 1.6 times more per token."""
+TOKENS_PER_PASS_ELSEWHERE = 16384
+
+
+class DivergedError(PktBenchError):
+    """Training left the finite numbers: the loss or the gradient is NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a fine-tuning did.
+
+    Attributes:
+        losses: the loss of every step of the training that was kept.
+        learning_rate: its peak rate.
+        tried: the validation loss each rate came to, by rate; empty where one rate was given, None where it diverged.
+        left_out: how many records were not trained on because their prompt alone fills the window.
+    """
+
+    losses: tuple[float, ...]
+    learning_rate: float
+    tried: Mapping[float, float | None]
+    left_out: int = 0
+
+    @property
+    def selection(self) -> Literal["fixed", "validation"]:
+        """How the learning rate was chosen, for the row."""
+        return "validation" if self.tried else "fixed"
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What a reader of the row may want to know, as plain JSON."""
+        return {
+            "learning_rate": self.learning_rate,
+            "validation_loss_by_rate": {f"{rate:g}": loss for rate, loss in self.tried.items()},
+            "final_loss": self.losses[-1],
+            "records_left_out": self.left_out,
+        }
+
+
+def finetune(
+    context: TransferContext,
+    model: PreTrainedModel,
+    settings: FinetuneSettings,
+    records: Sequence[Record] | None = None,
+) -> Trained:
+    """Tunes whatever in `model` requires a gradient, and leaves it in evaluation mode.
+
+    AdamW; the learning rate warms up linearly over `warmup_ratio` of the steps and falls linearly to 0 after the last.
+    The order of records comes from the stage's seed alone, whatever the model, so methods see the same batches. Where
+    the settings give several rates, each is tried from the same start, and the lowest loss on the validation split
+    decides; a rate that diverges is out of the choice. The ledger counts the tokens of every try.
+
+    Args:
+        context: gives records, seed and device; its ledger and live view are kept up to date.
+        model: the student, usually a `PeftModel`.
+        settings: the schedule.
+        records: what to train on; by default the suite's train split, cut to `settings.train_records`.
+
+    Raises:
+        ContractError: nothing requires a gradient, or no record has a supervised token.
+        DivergedError: at every rate the loss or the gradient left the finite numbers.
+    """
+    if records is None:
+        records = context.records("train")[: settings.train_records]
+    data = readable(context, model, records, settings.max_length)
+    parameters = [weight for weight in model.parameters() if weight.requires_grad]
+    if not parameters:
+        raise ContractError(f"there is nothing to train: no weight of {type(model).__name__} requires a gradient")
+    context.ledger.trainable_parameters = sum(weight.numel() for weight in parameters)
+    rates = settings.learning_rate
+    left_out = len(records) - len(data)
+    if len(rates) == 1:
+        losses = _train(context, model, parameters, data, settings, rates[0], (0.0, 1.0))
+        return Trained(losses, rates[0], {}, left_out)
+    start = [weight.detach().clone() for weight in parameters]
+    tried: dict[float, float | None] = {}
+    kept: tuple[float, float, tuple[float, ...], list[torch.Tensor]] | None = None
+    diverged: DivergedError | None = None
+    for number, rate in enumerate(rates):
+        _put(parameters, start)
+        try:
+            losses = _train(context, model, parameters, data, settings, rate, (number / len(rates), 1 / len(rates)))
+            reached = mean_loss(context, model, context.records("validation"), settings.max_length)
+        except DivergedError as error:
+            tried[rate], diverged = None, error
+            continue
+        tried[rate] = reached
+        if kept is None or reached < kept[0]:
+            kept = (reached, rate, losses, [weight.detach().clone() for weight in parameters])
+    if kept is None:
+        assert diverged is not None  # noqa: S101 - with no rate kept, the last one raised
+        raise diverged
+    _put(parameters, kept[3])
+    return Trained(kept[2], kept[1], tried, left_out)
+
+
+def _train(
+    context: TransferContext,
+    model: PreTrainedModel,
+    parameters: list[torch.nn.Parameter],
+    data: Sequence[Encoded],
+    settings: FinetuneSettings,
+    peak: float,
+    share: tuple[float, float],
+) -> tuple[float, ...]:
+    """One training at one peak rate; `share` is where it begins and how long it is on the stage's bar."""
+    import torch
+
+    optimizer = _optimizer(parameters, settings, peak)
+    steps = settings.epochs * math.ceil(len(data) / settings.batch_size)
+    order = torch.Generator().manual_seed(context.stage_seed("tune"))
+    losses: list[float] = []
+    with context.stage("tune") as progress:
+        model.train()
+        for batch in _batches(len(data), settings, order):
+            rate = peak * schedule(len(losses), steps, settings.warmup_ratio)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = _backward(model, [data[index] for index in batch], context.device)
+            norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise DivergedError(
+                    f"training diverged at step {len(losses) + 1} of {steps}: loss {loss}, gradient norm {norm}.\n"
+                    f"  The learning rate was {rate:.3g} (peak {peak:.3g}),"
+                    f" gradients are clipped to {settings.max_grad_norm:g}."
+                    "\n  Lower the method's learning_rate, or raise its warmup_ratio."
+                )
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss)
+            context.ledger.tokens_trained += sum(len(data[index].ids) for index in batch)
+            progress(share[0] + share[1] * len(losses) / steps)
+        model.eval()
+    return tuple(losses)
+
+
+def _put(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> None:
+    import torch
+
+    with torch.no_grad():
+        for weight, value in zip(parameters, values, strict=True):
+            weight.copy_(value)
+            weight.grad = None
+
+
+def mean_loss(context: TransferContext, model: PreTrainedModel, records: Sequence[Record], max_length: int) -> float:
+    """Mean cross-entropy over all supervised tokens of `records`, in evaluation mode: for choosing on `validation`."""
+    import torch
+
+    data = readable(context, model, records, max_length)
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            total = sum(float(_summed_loss(model, part, context.device)) for part in passes(data, context.device))
+    finally:
+        model.train(training)
+    return total / sum(_supervised(record) for record in data)
+
+
+def readable(
+    context: TransferContext, model: PreTrainedModel, records: Sequence[Record], max_length: int
+) -> list[Encoded]:
+    """Records as token ids within the model's positions, without those whose prompt alone fills the window.
+
+    Raises:
+        ContractError: none is left.
+    """
+    positions = getattr(model.config, "max_position_embeddings", None) or max_length
+    window = min(max_length, int(positions))
+    data = [record for record in context.encoded(records, window) if _supervised(record)]
+    if not data:
+        raise ContractError(
+            f"suite '{context.suite.name}': none of {len(records)} records has a token to learn within {window} tokens."
+            "\n  Raise max_length, or give the suite records with shorter prompts."
+        )
+    return data
+
+
+def schedule(step: int, steps: int, warmup_ratio: float) -> float:
+    """The factor of the learning rate at `step` (0 to steps - 1): never 0; 1 at the first step after the warm-up."""
+    warmup = math.ceil(warmup_ratio * steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return (steps - step) / max(1, steps - warmup)
+
+
+def passes(data: Sequence[Encoded], device: str) -> list[list[Encoded]]:
+    """Records grouped by like length, shortest first, into passes of a bounded number of padded tokens."""
+    budget = TOKENS_PER_PASS.get(device.split(":", maxsplit=1)[0], TOKENS_PER_PASS_ELSEWHERE)
+    groups: list[list[Encoded]] = []
+    for record in sorted(data, key=lambda record: len(record.ids)):
+        if groups and (len(groups[-1]) + 1) * len(record.ids) <= budget:
+            groups[-1].append(record)
+        else:
+            groups.append([record])
+    return groups
+
+
+def _optimizer(parameters: list[torch.nn.Parameter], settings: FinetuneSettings, peak: float) -> torch.optim.Optimizer:
+    import torch
+
+    # norm weights and biases are not decayed, as is usual; an adapter has none
+    groups = [
+        {"params": [w for w in parameters if w.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [w for w in parameters if w.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=peak, fused=True)
+
+
+def _batches(count: int, settings: FinetuneSettings, order: torch.Generator) -> Iterator[list[int]]:
+    import torch
+
+    for _ in range(settings.epochs):
+        indices = torch.randperm(count, generator=order).tolist()
+        for start in range(0, count, settings.batch_size):
+            yield indices[start : start + settings.batch_size]
+
+
+def _backward(model: PreTrainedModel, batch: list[Encoded], device: str) -> float:
+    """Adds the gradient of the batch's mean loss to the weights' and returns that loss."""
+    supervised = sum(_supervised(record) for record in batch)
+    total = 0.0
+    for part in passes(batch, device):
+        loss = _summed_loss(model, part, device) / supervised
+        loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def _summed_loss(model: PreTrainedModel, records: Sequence[Encoded], device: str) -> torch.Tensor:
+    """Summed cross-entropy over the supervised tokens of `records` in one pass, as a scalar in float32."""
+    import torch
+
+    width = max(len(record.ids) for record in records)
+    # the token at position t is predicted at t - 1, so the very first one never is
+    first = min(max(record.prompt_length, 1) for record in records)
+    ids = torch.zeros(len(records), width, dtype=torch.long)
+    labels = torch.full((len(records), width), -100)
+    for row, record in enumerate(records):
+        ids[row, : len(record.ids)] = torch.tensor(record.ids)
+        labels[row, : len(record.ids)] = torch.tensor(record.labels)
+    labels = labels[:, first:].to(device)
+    keep = torch.arange(first - 1, width - 1, device=device)
+    logits = model(input_ids=ids.to(device), use_cache=False, logits_to_keep=keep).logits
+    wanted = labels != -100
+    return torch.nn.functional.cross_entropy(logits[wanted].float(), labels[wanted], reduction="sum")
+
+
+def _supervised(record: Encoded) -> int:
+    return len(record.ids) - max(record.prompt_length, 1)

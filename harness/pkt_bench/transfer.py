@@ -1,0 +1,128 @@
+"""What a method is given and what it gives back."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from pkt_bench.data import Encoded, encode
+from pkt_bench.domain import Record, Split, Suite, digest_of
+from pkt_bench.stages import StageCache
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from pkt_bench.models import LoadedPair
+
+Report = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """What a method hands over.
+
+    Attributes:
+        student: the new student: a `PreTrainedModel`, or a `PeftModel` around one. The harness saves it, loads it again
+            in a clean process, checks that the logits match, and scores that: never this object.
+        payload: the tensors that moved from teacher to student; the harness counts their bytes.
+        selection: `fixed`, `validation` or `oracle`: how any choice between settings was made.
+        notes: small facts for the reader of the row (plain JSON values).
+    """
+
+    student: PreTrainedModel
+    payload: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    selection: Literal["fixed", "validation", "oracle"] = "fixed"
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Ledger:
+    """What a transfer spent, filled in as it goes."""
+
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    trainable_parameters: int = 0
+    tokens_trained: int = 0
+    injection_change: float | None = None
+
+
+@dataclass(frozen=True)
+class TransferContext:
+    """Everything a method may touch, in one argument.
+
+    Attributes:
+        pair: the models. `pair.student` is the method's own copy to change; `pair.teacher` must stay as it is.
+        suite: the domain; read its records through `records` and `encoded`.
+        settings: the validated settings, an instance of the method's settings class.
+        seed: the cell's seed. Inside `stage(...)` Python, NumPy and torch are already seeded from it.
+        device: where to compute, a torch device as text.
+        cache: stage results by content, shared by all cells of a run folder.
+        ledger: what the transfer spent; `finetune` fills in its part.
+    """
+
+    pair: LoadedPair
+    suite: Suite
+    settings: Any
+    seed: int
+    device: str
+    cache: StageCache
+    report: Report
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def records(self, split: Split) -> Sequence[Record]:
+        """The records of one split of the suite, always in the same order."""
+        return self.suite.records(split)
+
+    def encoded(self, records: Sequence[Record], max_length: int) -> list[Encoded]:
+        """Records as token ids by the suite's one prompt spec, cut to `max_length` tokens."""
+        return [encode(record, self.suite.prompt, self.pair.tokenizer, max_length) for record in records]
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[float], None]]:
+        """A named stretch of work: timed, shown live, with all random state seeded from (seed, name).
+
+        Yields a function to call with the fraction done.
+        """
+        from pkt_bench.environment import seed_everything
+
+        seed_everything(self.stage_seed(name))
+        self.report(name, None)
+        started = time.perf_counter()
+        try:
+            yield lambda fraction: self.report(name, fraction)
+        finally:
+            spent = self.ledger.stage_seconds.get(name, 0.0)
+            self.ledger.stage_seconds[name] = spent + time.perf_counter() - started
+
+    def stage_seed(self, name: str) -> int:
+        """A seed below 2**32 that depends on the cell's seed and the stage's name alone."""
+        return int(digest_of({"seed": self.seed, "stage": name})[:8], 16)
+
+    def cached(
+        self, stage: str, inputs: Mapping[str, Any], compute: Callable[[], Mapping[str, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        """The tensors `compute` gives, from the cache where the same `inputs` were computed before.
+
+        `inputs` must name everything the result depends on, as plain JSON: start from `teacher_key` or `student_key`,
+        add the settings that matter and the code's own version.
+        """
+        return self.cache.tensors(stage, inputs, compute)
+
+    @property
+    def teacher_key(self) -> dict[str, Any]:
+        """What identifies the teacher and the way the suite's records reach it."""
+        return {"teacher": self.pair.teacher_digest, "device": self.device, **self._reading}
+
+    @property
+    def student_key(self) -> dict[str, Any]:
+        """What identifies the student and the way the suite's records reach it."""
+        return {"student": self.pair.student_digest, "device": self.device, **self._reading}
+
+    @property
+    def _reading(self) -> dict[str, Any]:
+        from pkt_bench.data import data_digest
+
+        return {"data": data_digest(self.suite), "dtype": self.pair.dtype}

@@ -1,0 +1,221 @@
+"""Which rows of a runs table may be ranked together, and what sets them apart from the others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from pkt_bench_leaderboards import text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Entry(NamedTuple):
+    """What a board needs of one run: its headline row, or its only row where it has none. Names as in the schema."""
+
+    run_id: str
+    cell_key: str
+    method: str
+    method_version: str | None
+    distribution: str | None
+    settings: str
+    paradigm: str | None
+    control_of: str | None
+    pair: str
+    teacher: str | None
+    teacher_revision: str | None
+    teacher_hash: str | None
+    student: str | None
+    student_revision: str | None
+    student_hash: str | None
+    suite: str
+    task: str | None
+    task_version: str | None
+    task_hash: str | None
+    metric: str | None
+    filter: str | None
+    shots: int | None
+    limit: int | None
+    seed: int
+    chance: float | None
+    value: float | None
+    stderr: float | None
+    n: int | None
+    higher_is_better: bool | None
+    seconds: float | None
+    peak_rss_bytes: int | None
+    trainable_parameters: int | None
+    payload_bytes: int | None
+    artifact_bytes: int | None
+    outcome: str
+    reason: str
+    scorer: str | None
+    dtype: str | None
+    data_hash: str | None
+    prompt_hash: str | None
+    created_at: int
+    comparability: str | None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has a score that counts."""
+        return self.outcome == "done" and self.task is not None
+
+    @property
+    def merit(self) -> tuple[bool, int, str]:
+        """Of several attempts the one with the most merit counts: a done one, then the newest."""
+        return (self.done, self.created_at, self.run_id)
+
+    @property
+    def row(self) -> RowKey:
+        """The row of the board it belongs to."""
+        return RowKey(self.method, self.method_version or "", self.distribution or "", self.settings)
+
+    @property
+    def conditions(self) -> Conditions:
+        """What it shares with every row of its board."""
+        return Conditions(self.pair, self.teacher_hash, self.student_hash, self.dtype, self.scorer, self.limit)
+
+
+class RowKey(NamedTuple):
+    """What makes two runs the same row of a board."""
+
+    method: str
+    version: str
+    distribution: str
+    settings: str
+
+
+class Conditions(NamedTuple):
+    """What all runs of a board have in common; known of a run even if it failed."""
+
+    pair: str
+    teacher_hash: str | None
+    student_hash: str | None
+    dtype: str | None
+    scorer: str | None
+    limit: int | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one board: per suite the done ones, all comparable, and those that ended otherwise."""
+
+    conditions: Conditions
+    done: dict[str, tuple[Entry, ...]]
+    others: tuple[Entry, ...]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All of them."""
+        return (*(entry for found in self.done.values() for entry in found), *self.others)
+
+    @property
+    def newest(self) -> Entry:
+        """The last one made."""
+        return max(self.entries, key=lambda entry: entry.created_at)
+
+
+def read_entries(runs: pa.Table) -> list[Entry]:
+    """The rows a board is made of, from the attempt that counts for each cell."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # null, which filter leaves out, where headline is unknown
+    wanted = pc.or_kleene(pc.is_null(runs["task"]), runs["headline"])
+    table = runs.select(Entry._fields).filter(wanted)
+    columns = [
+        # microseconds since 1970 compare as well as times do, and cost a hundredth
+        (table[name].cast(pa.int64()) if name == "created_at" else table[name]).to_pylist()
+        for name in Entry._fields
+    ]
+    entries = [Entry(*values) for values in zip(*columns, strict=True)]
+    best: dict[str, tuple[bool, int, str]] = {}
+    for entry in entries:
+        if entry.cell_key not in best or entry.merit > best[entry.cell_key]:
+            best[entry.cell_key] = entry.merit
+    return [entry for entry in entries if entry.run_id == best[entry.cell_key][2]]
+
+
+def groups(entries: Iterable[Entry]) -> list[Group]:
+    """Splits runs so that within a group and a suite all scores have one comparability key.
+
+    Where a suite has several keys, the newest go into the first group, those before them into the next. A run
+    that is not done has no key and goes into the first. Groups come by pair, whole before limited, newest first.
+    """
+    alike: dict[Conditions, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        alike[entry.conditions].append(entry)
+    found: list[Group] = []
+    for conditions, members in alike.items():
+        keys: dict[str, dict[str | None, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+        for entry in members:
+            if entry.done:
+                keys[entry.suite][entry.comparability].append(entry)
+        ages = {
+            suite: sorted(by_key.values(), key=lambda rows: max(e.created_at for e in rows), reverse=True)
+            for suite, by_key in sorted(keys.items())
+        }
+        others = tuple(entry for entry in members if not entry.done)
+        for age in range(max((len(rows) for rows in ages.values()), default=1)):
+            done = {suite: tuple(rows[age]) for suite, rows in ages.items() if age < len(rows)}
+            found.append(Group(conditions, done, others if age == 0 else ()))
+    return sorted(
+        found,
+        key=lambda group: (
+            group.conditions.pair,
+            group.conditions.limit is not None,
+            -group.newest.created_at,
+        ),
+    )
+
+
+_CONDITIONS = {
+    "limit": "limit",
+    "dtype": "dtype",
+    "scorer": "scorer",
+    "teacher_hash": "teacher",
+    "student_hash": "student",
+}
+_TASK = {
+    "task": "task",
+    "task_version": "task version",
+    "metric": "metric",
+    "filter": "filter",
+    "shots": "shots",
+    "task_hash": "task configuration",
+    "data_hash": "records",
+    "prompt_hash": "prompt format",
+    "n": "documents",
+}
+
+
+def sets_apart(group: Group, all_groups: Sequence[Group]) -> tuple[str, ...]:
+    """In what a group differs from the other groups of its pair, in words; empty where there is no other."""
+    rivals = [g for g in all_groups if g.conditions.pair == group.conditions.pair and g is not group]
+    found = []
+    for name, word in _CONDITIONS.items():
+        mine = getattr(group.conditions, name)
+        if any(getattr(rival.conditions, name) != mine for rival in rivals):
+            found.append(f"{word} {_written(mine)}")
+    for suite, rows in group.done.items():
+        for rival in rivals:
+            # under other conditions other scores are no surprise, and the conditions are named above
+            if rival.conditions != group.conditions or suite not in rival.done:
+                continue
+            for name, word in _TASK.items():
+                mine, other = getattr(rows[0], name), getattr(rival.done[suite][0], name)
+                if mine != other:
+                    found.append(f"{suite}: {word} {_written(mine)}, not {_written(other)}")
+    return tuple(dict.fromkeys(found))
+
+
+def _written(value: str | int | None) -> str:
+    if value is None:
+        return "none"
+    written = str(value)
+    is_digest = len(written) >= 32 and all(letter in "0123456789abcdef" for letter in written)
+    return text.short_hash(written) if is_digest else written

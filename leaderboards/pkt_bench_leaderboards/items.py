@@ -1,0 +1,63 @@
+"""What each run answered to each document, from the items table to arrays that pair up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pkt_bench_leaderboards.comparable import Entry
+from pkt_bench_leaderboards.statistics import Answers
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+# run, task, metric, filter
+ItemKey = tuple[str, str, str, str]
+COLUMNS = ("run_id", "task", "metric", "filter", "doc_id", "doc_hash", "value")
+
+
+def read_answers(items: pa.Table, entries: Iterable[Entry]) -> dict[ItemKey, Answers]:
+    """The answers behind the given runs' headline figures, documents numbered alike in all of them.
+
+    A document is its number and its hash: one that was edited pairs with nothing. One without a value is left out.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    wanted = {entry.run_id: (entry.task, entry.metric, entry.filter) for entry in entries}
+    table = items.select(COLUMNS)
+    table = table.filter(pc.is_valid(table["value"])).combine_chunks()
+    if table.num_rows == 0:
+        return {}
+    document = _codes(table, ("doc_id", "doc_hash"))
+    group = _codes(table, ("run_id", "task", "metric", "filter"))
+    # from_dlpack, because pyarrow's to_numpy imports pandas where it is installed, which takes longer than the board
+    values = np.from_dlpack(table["value"].combine_chunks())
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    found = {}
+    for rows in np.split(order, starts[1:]):
+        key: ItemKey = tuple(table[name][int(rows[0])].as_py() for name in COLUMNS[:4])
+        if wanted.get(key[0]) == key[1:]:
+            found[key] = _one_per_document(document[rows], values[rows])
+    return found
+
+
+def _one_per_document(documents: NDArray[Any], values: NDArray[Any]) -> Answers:
+    """Repeats of a document count as their mean."""
+    import numpy as np
+
+    unique, where, repeats = np.unique(documents, return_inverse=True, return_counts=True)
+    return Answers(unique, np.bincount(where, weights=values) / repeats)
+
+
+def _codes(table: pa.Table, names: Iterable[str]) -> NDArray[Any]:
+    """One whole number per row that is the same where all the named columns are the same."""
+    import numpy as np
+
+    codes = np.zeros(table.num_rows, dtype=np.int64)
+    for name in names:
+        encoded = table[name].combine_chunks().dictionary_encode()
+        codes = codes * max(1, len(encoded.dictionary)) + np.from_dlpack(encoded.indices)
+    return codes

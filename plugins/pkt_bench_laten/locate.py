@@ -1,0 +1,306 @@
+"""Which layers and neurons make a model say the right token: scores through the frozen final norm.
+
+With k the final norm's scale at the true last-layer output, g its gain and W_U the head, LP(v) = log
+softmax(k W_U (g v))[y] is linear in v up to the softmax. A neuron that adds w to the base b therefore scores
+
+    LP(b + w) - LP(b) = -log1p( sum over v != y of p_v expm1(u_v - u_y) )
+    p = softmax(k W_U (g b)),  u = k W_U (g w)
+
+which subtracts no two nearly equal numbers, so float32 also ranks neurons of layers where p_y is nearly 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from pkt_bench import PktBenchError
+from pkt_bench_laten import anatomy
+from pkt_bench_laten.anatomy import Module
+from pkt_bench_laten.batching import groups_by_length
+from pkt_bench_laten.internals import Internals, read_internals
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Norm = Literal["rms", "published"]
+Attention = Literal["self", "sum"]
+Mode = Literal["exact", "first-order"]
+
+BLOCK = 1 << 17
+"""Entries of one block of [neurons, vocabulary], half a MiB in float32: it and its copies stay in a core's cache."""
+
+ENDING = '. ")\n,]'
+"""Characters that may end an answer without being its content; the target is the token before them."""
+
+
+# ---------------------------------------------------------------- the text
+
+
+@dataclass(frozen=True)
+class Locating:
+    """A solved example: the model reads `ids` and should say `target` next."""
+
+    ids: tuple[int, ...]
+    target: int
+
+
+def locating(prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase, *, bos: bool) -> Locating | None:
+    """Prompt and answer as one text without the answer's ending; its last token is the target.
+
+    None where nothing of the answer is left, or the text has no token before the target.
+    """
+    kept = answer.rstrip(ENDING)
+    if not kept:
+        return None
+    ids = list(tokenizer.encode(prompt + kept, add_special_tokens=False))
+    if bos and tokenizer.bos_token_id is not None:
+        ids.insert(0, tokenizer.bos_token_id)
+    return Locating(tuple(ids[:-1]), ids[-1]) if len(ids) > 1 else None
+
+
+# ---------------------------------------------------------------- scores
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of E examples; neurons and layers of one model.
+
+    Attributes:
+        layer_ffn, layer_attention: [E, L].
+        ffn: feed-forward neurons, [E, L, f].
+        attention: channels of o_proj, [E, L, heads * head_dim].
+        value: channels of v_proj, [E, L, kv_heads * head_dim], each scored together for the query heads that
+            share it.
+    """
+
+    layer_ffn: Tensor
+    layer_attention: Tensor
+    ffn: Tensor
+    attention: Tensor
+    value: Tensor
+
+    def total(self, examples: Sequence[int]) -> Scores:
+        """The scores of `examples` summed in float64, as a single example (shapes without E)."""
+        chosen = torch.as_tensor(list(examples), dtype=torch.long)
+        return Scores(**{field.name: getattr(self, field.name)[chosen].double().sum(0) for field in fields(self)})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For the cache."""
+        return {field.name: getattr(self, field.name).clone() for field in fields(self)}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Scores:
+        """Back from the cache."""
+        return cls(**tensors)
+
+
+@torch.no_grad()
+def score(
+    model: PreTrainedModel, examples: Sequence[Locating], *, norm: Norm, attention: Attention, mode: Mode
+) -> Scores:
+    """Scores of every layer and neuron on every example, in the examples' order, on the CPU."""
+    parts: list[Scores] = []
+    order: list[int] = []
+    for group in groups_by_length([len(example.ids) for example in examples]):
+        internals = read_internals(model, [examples[i].ids for i in group])
+        targets = torch.tensor([examples[i].target for i in group], device=internals.x.device)
+        parts.append(score_internals(model, internals, targets, norm=norm, attention=attention, mode=mode))
+        order += group
+    back = torch.tensor(order).argsort()
+    return Scores(**{f.name: torch.cat([getattr(part, f.name) for part in parts])[back] for f in fields(Scores)})
+
+
+@torch.no_grad()
+def score_internals(
+    model: PreTrainedModel,
+    internals: Internals,
+    targets: Tensor,
+    *,
+    norm: Norm,
+    attention: Attention,
+    mode: Mode,
+) -> Scores:
+    """Scores from the internals of B texts and their targets [B]; float32, or float64 for a float64 model."""
+    dtype = torch.float64 if internals.x.dtype == torch.float64 else torch.float32
+    gain = anatomy.final_norm(model).weight.to(dtype)
+    scale = final_scale(internals.last.to(dtype), anatomy.norm_epsilon(model), norm)
+    lens = Lens(head=anatomy.head_weight(model).to(dtype), gain=gain, scale=scale, targets=targets)
+    neurons = exact_scores if mode == "exact" else first_order_scores
+    shape = anatomy.heads(model)
+    added = (internals.self_value if attention == "self" else internals.context).to(dtype)
+    found: dict[str, list[Tensor]] = {field.name: [] for field in fields(Scores)}
+    for layer in range(internals.x.shape[1]):
+        x, a, c, m = (part[:, layer].to(dtype) for part in (internals.x, internals.a, internals.c, internals.m))
+        residual = x + a
+        found["layer_attention"].append(vector_scores(x, a, lens))
+        found["layer_ffn"].append(vector_scores(residual, m, lens))
+        down = anatomy.linear(model, layer, "down_proj").weight.to(dtype)
+        found["ffn"].append(neurons(residual, c[:, None], down[:, None], lens))
+        out = anatomy.linear(model, layer, "o_proj").weight.to(dtype)
+        coefficients = added[:, layer]
+        found["attention"].append(neurons(x, coefficients.flatten(1)[:, None], out[:, None], lens))
+        found["value"].append(
+            found["attention"][-1]
+            if shape.group == 1
+            else neurons(x, *by_value_channel(coefficients, out, shape), lens)
+        )
+    stacked = {name: torch.stack(values, dim=1).cpu() for name, values in found.items()}
+    for name, values in stacked.items():
+        if not torch.isfinite(values).all():
+            raise PktBenchError(
+                f"laten: {name} scores hold NaN or infinity: the model's activations overflow in"
+                f" {internals.x.dtype}.\n  Run with --dtype float32."
+            )
+    return Scores(**stacked)
+
+
+@dataclass(frozen=True)
+class Lens:
+    """How vectors become log-probabilities: head [V, d], gain [d]; per text a scale [B] and a target [B]."""
+
+    head: Tensor
+    gain: Tensor
+    scale: Tensor
+    targets: Tensor
+
+    def logits(self, vectors: Tensor) -> Tensor:
+        """[B, d] -> [B, V]."""
+        return (vectors * self.gain * self.scale[:, None]) @ self.head.T
+
+
+def final_scale(last: Tensor, epsilon: float, norm: Norm) -> Tensor:
+    """The scalar the final norm multiplies by, from the last layer's output [B, d] -> [B].
+
+    `rms` is RMSNorm's own. `published` takes the standard deviation for the variance and so a second root of
+    it.
+    """
+    if norm == "rms":
+        return torch.rsqrt(last.square().mean(-1) + epsilon)
+    deviation = torch.sqrt(last.var(-1, unbiased=False) + 1e-5)
+    return torch.rsqrt(deviation + 1e-6)
+
+
+def vector_scores(base: Tensor, added: Tensor, lens: Lens) -> Tensor:
+    """LP(base + added) - LP(base) for one vector per text: [B, d], [B, d] -> [B]."""
+    log_p = lens.logits(base).log_softmax(-1)
+    change = lens.logits(added)
+    return torch.stack(
+        [
+            _log_gain(log_p[text], change[text : text + 1] - change[text, target])[0]
+            for text, target in enumerate(lens.targets.tolist())
+        ]
+    )
+
+
+def exact_scores(base: Tensor, coefficients: Tensor, columns: Tensor, lens: Lens) -> Tensor:
+    """LP(base + sum_g coefficient_g column_g) - LP(base) for n neurons of G columns each.
+
+    base [B, d], coefficients [B, G, n], columns [d, G, n] -> [B, n]. The product of head and columns is taken
+    once for all texts, a block of neurons at a time: [neurons, vocabulary] never exists as a whole.
+    """
+    members, n = columns.shape[1:]
+    log_p = lens.logits(base).log_softmax(-1)
+    targets = lens.targets.tolist()
+    steps = (coefficients * lens.scale[:, None, None]).transpose(1, 2)[..., None]  # [B, n, G, 1]
+    # two plain dimensions: a third would make the product a batch of small ones
+    gained = (columns.permute(2, 1, 0) * lens.gain).reshape(n * members, -1)
+    scores = base.new_empty(base.shape[0], n)
+    # below 64 rows, reading the head again costs more than the cache saves
+    width = max(64, BLOCK // lens.head.shape[0])
+    for start in range(0, n, width):
+        stop = min(start + width, n)
+        seen = (gained[start * members : stop * members] @ lens.head.T).view(stop - start, members, -1)
+        for text, target in enumerate(targets):
+            change = (seen - seen[..., target, None]).mul_(steps[text, start:stop])
+            summed = change[:, 0] if members == 1 else change.sum(1)
+            scores[text, start:stop] = _log_gain(log_p[text], summed)
+    return scores
+
+
+def first_order_scores(base: Tensor, coefficients: Tensor, columns: Tensor, lens: Lens) -> Tensor:
+    """The first-order term of `exact_scores`, same arguments: coefficient * <column, d LP / d base>."""
+    p = lens.logits(base).softmax(-1)
+    p[torch.arange(len(p)), lens.targets] = 0
+    rest = p.sum(-1, keepdim=True)  # 1 - p_y without the cancellation
+    gradient = (rest * lens.head[lens.targets] - p @ lens.head) * lens.gain * lens.scale[:, None]
+    return (coefficients * torch.einsum("bd,dgn->bgn", gradient, columns)).sum(1)
+
+
+def by_value_channel(coefficients: Tensor, out: Tensor, heads: anatomy.Heads) -> tuple[Tensor, Tensor]:
+    """Coefficients [B, heads, w] and o_proj [d, heads * w] by channel of v_proj: [B, G, n], [d, G, n].
+
+    Channel (u, j) of key-value head u feeds channel j of the G query heads that share u, so these columns
+    move together.
+    """
+    split = (heads.kv, heads.group, heads.width)
+    coefficients = coefficients.view(-1, *split).transpose(1, 2).flatten(2)
+    return coefficients, out.reshape(-1, *split).transpose(1, 2).flatten(2)
+
+
+def _log_gain(log_p: Tensor, change: Tensor) -> Tensor:
+    """-log1p(sum over v of p_v expm1(change_v)): log_p [V], change [n, V], 0 at the target -> [n]."""
+    total = torch.expm1(change) @ log_p.exp()
+    gain = -torch.log1p(total)
+    # a large effect needs no protection against cancellation, but against overflow and against log1p near -1
+    large = ~((total > -0.5) & (total < 1e30))
+    if large.any():
+        gain[large] = -torch.logsumexp(log_p + change[large], dim=1)
+    return gain
+
+
+# ---------------------------------------------------------------- selection
+
+
+@dataclass(frozen=True)
+class Place:
+    """Neurons of one module kind: layers in ascending order, and for each the neurons, best first: [K, n]."""
+
+    layers: tuple[int, ...]
+    neurons: Tensor
+
+    def first(self, count: int) -> Place:
+        """The `count` best of each layer."""
+        return Place(self.layers, self.neurons[:, :count])
+
+
+Places = Mapping[Module, Place]
+
+
+def neuron_count(size: int, rate: float) -> int:
+    """How many of a student's `size` neurons a rate means: rounded down as published, at least one."""
+    return max(1, int(size * rate))
+
+
+def ranked(scores: Tensor, count: int) -> Tensor:
+    """Indices of the `count` highest of the last axis; equal scores by ascending index."""
+    return scores.sort(dim=-1, descending=True, stable=True).indices[..., :count]
+
+
+def choose_places(teacher: Scores, student: Scores, rate: float, modules: Sequence[Module]) -> tuple[Places, Places]:
+    """Teacher's and student's places from summed scores; neuron q of one goes to neuron q of the other.
+
+    The student uses all its L_S layers, the teacher its L_S best ones, kept in order. Counts come from the
+    student, and where a teacher has fewer channels (grouped queries) from the teacher.
+
+    Raises:
+        ValueError: the student has more layers than the teacher.
+    """
+    depth = student.layer_ffn.shape[-1]
+    if depth > teacher.layer_ffn.shape[-1]:
+        raise ValueError(f"the student has {depth} layers, the teacher {teacher.layer_ffn.shape[-1]}")
+    teacher_places: dict[Module, Place] = {}
+    student_places: dict[Module, Place] = {}
+    for module in modules:
+        of_layers = f"layer_{anatomy.KIND[module]}"
+        of_neurons = anatomy.SCORE[module]
+        teacher_layers = sorted(ranked(getattr(teacher, of_layers), depth).tolist())
+        theirs, ours = getattr(teacher, of_neurons)[teacher_layers], getattr(student, of_neurons)
+        count = min(neuron_count(ours.shape[-1], rate), theirs.shape[-1])
+        teacher_places[module] = Place(tuple(teacher_layers), ranked(theirs, count))
+        student_places[module] = Place(tuple(range(depth)), ranked(ours, count))
+    return teacher_places, student_places

@@ -1,0 +1,277 @@
+"""LaTen from top to bottom: locate, align, inject."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from pkt_bench import Encoded, PktBenchError, Record, TransferContext, Transferred
+from pkt_bench_laten.align import Lesson, StepLoss, align, batch_members, mean_loss
+from pkt_bench_laten.anatomy import Module
+from pkt_bench_laten.hypernetwork import Hypernetwork
+from pkt_bench_laten.inject import injected, merge, take
+from pkt_bench_laten.locate import ENDING, Places, Scores, choose_places, locating, score
+
+if TYPE_CHECKING:
+    from pkt_bench_laten import LatenSettings
+
+LOCATE_VERSION = 1
+"""Raise it whenever the same records may give other scores: it is part of the cached scores' name."""
+
+
+def transfer(context: TransferContext) -> Transferred:
+    """Runs LaTen; the student in `context.pair` receives the neurons.
+
+    Raises:
+        PktBenchError: no record can be located on, or the alignment diverged.
+    """
+    settings: LatenSettings = context.settings
+    with context.stage("locate"):
+        located = locate(context)
+    with context.stage("align") as progress:
+        taught = teach(context, located, progress)
+    with context.stage("inject") as progress:
+        verdict = choose(context, located, taught, progress)
+        teacher_places, student_places = located.final(verdict.best.rate, settings.modules)
+        knowledge = take(context.pair.teacher, teacher_places)
+        deltas = taught.translate(verdict.best.step, knowledge)
+        ratios = merge(context.pair.student, student_places, deltas)
+    return Transferred(
+        student=context.pair.student,
+        payload={f"teacher.{module}": neurons for module, neurons in knowledge.items()},
+        selection=settings.selection,
+        notes={
+            "scores": settings.scores,
+            "norm": settings.norm,
+            "attention": settings.attention,
+            "records_located": min(settings.locate_records, len(located.order)),
+            "records_left_out": located.left_out + taught.left_out,
+            "teacher_layers": {module: list(place.layers) for module, place in teacher_places.items()},
+            "neurons": {module: place.neurons.shape[1] for module, place in student_places.items()},
+            "delta_over_weight": {module: _short(ratio) for module, ratio in ratios.items()},
+            "align_loss_first": _short(_mean(taught.losses[0].records)),
+            "align_loss_last": _short(_mean(taught.losses[-1].records)),
+            **verdict.notes,
+        },
+    )
+
+
+# ---------------------------------------------------------------- locate
+
+
+@dataclass(frozen=True)
+class Located:
+    """Scores of both models on the same E records of the extract split.
+
+    Attributes:
+        teacher, student: scores of the E records.
+        records: the E records.
+        order: 0..E-1 in this cell's order: alignment step i uses the i-th, the injection the first
+            `locate_records`.
+        final_records: how many of them choose the neurons that are injected.
+        left_out: how many records of the split had no target or were too long.
+    """
+
+    teacher: Scores
+    student: Scores
+    records: tuple[Record, ...]
+    order: tuple[int, ...]
+    final_records: int
+    left_out: int
+
+    def places(self, examples: Sequence[int], rate: float, modules: Sequence[Module]) -> tuple[Places, Places]:
+        """Places in teacher and student by the summed scores of `examples`."""
+        return choose_places(self.teacher.total(examples), self.student.total(examples), rate, modules)
+
+    def final(self, rate: float, modules: Sequence[Module]) -> tuple[Places, Places]:
+        """The places that are injected; those of a smaller rate are the first of a larger one."""
+        return self.places(self.order[: self.final_records], rate, modules)
+
+
+def locate(context: TransferContext) -> Located:
+    """Scores the extract records in both models on the same text, from the cache where that was done before.
+
+    Scores do not depend on the cell's seed. Which records decide, and in which order they teach, does.
+    """
+    settings: LatenSettings = context.settings
+    tokenizers = {"teacher": context.pair.teacher_tokenizer, "student": context.pair.tokenizer}
+    offered = context.records("extract")[: settings.extract_records]
+    records, texts = [], []
+    for record in offered:
+        prompt, _ = context.suite.prompt.render(record)
+        text = {
+            role: locating(prompt, record.answer, tokenizer, bos=context.suite.prompt.bos)
+            for role, tokenizer in tokenizers.items()
+        }
+        if all(example and len(example.ids) <= settings.max_length for example in text.values()):
+            records.append(record)
+            texts.append(text)
+    if not records:
+        raise PktBenchError(
+            f"laten: none of {len(offered)} extract records of '{context.suite.name}' can be located on.\n"
+            f"  One needs an answer with more than {ENDING!r} in it and at most {settings.max_length} tokens."
+            " Raise laten.max_length, or mend the records."
+        )
+
+    def scores(role: Literal["teacher", "student"], identity: Mapping[str, Any]) -> Scores:
+        how = {"norm": settings.norm, "attention": settings.attention, "mode": settings.scores}
+        examples = [example for text in texts if (example := text[role])]
+        inputs = {
+            **identity,
+            **how,
+            "texts": [[*example.ids, example.target] for example in examples],
+            "code": LOCATE_VERSION,
+        }
+
+        def compute() -> Mapping[str, Tensor]:
+            model = context.pair.teacher if role == "teacher" else context.pair.student
+            return score(
+                model, examples, norm=settings.norm, attention=settings.attention, mode=settings.scores
+            ).tensors()
+
+        return Scores.of(context.cached("laten-scores", inputs, compute))
+
+    order = list(range(len(records)))
+    random.Random(context.stage_seed("locate")).shuffle(order)  # noqa: S311 - no secret
+    return Located(
+        teacher=scores("teacher", context.teacher_key),
+        student=scores("student", context.student_key),
+        records=tuple(records),
+        order=tuple(order),
+        final_records=settings.locate_records,
+        left_out=len(offered) - len(records),
+    )
+
+
+# ---------------------------------------------------------------- align
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The hypernetwork, its weights after each candidate number of steps, and the loss of every step."""
+
+    hypernetwork: Hypernetwork
+    checkpoints: Mapping[int, Mapping[str, Tensor]]
+    losses: Sequence[StepLoss]
+    left_out: int
+
+    @torch.no_grad()
+    def translate(self, step: int, knowledge: Mapping[Module, Tensor]) -> dict[Module, Tensor]:
+        """What the hypernetwork of `step` makes of teacher neurons."""
+        self.hypernetwork.load_state_dict(dict(self.checkpoints[step]))
+        translated: dict[Module, Tensor] = self.hypernetwork(knowledge)
+        return translated
+
+
+def teach(context: TransferContext, located: Located, progress: Callable[[float], None]) -> Taught:
+    """Trains the hypernetwork; a step locates on one extract record, learns from it and from align records.
+
+    With cell seed 0 the align records of step i are those that the published code draws.
+    """
+    settings: LatenSettings = context.settings
+    student, teacher = context.pair.student, context.pair.teacher
+    pool, pool_left_out = _supervised(context, context.records("align"))
+    own = context.encoded(located.records, settings.max_length)
+    hypernetwork = Hypernetwork(settings.modules, teacher.config.hidden_size, student.config.hidden_size).to(
+        context.device
+    )
+
+    def lesson(step: int) -> Lesson:
+        example = located.order[step % len(located.order)]
+        theirs, ours = located.places([example], settings.rate, settings.modules)
+        drawn = batch_members(context.seed * 1_000_003 + step, len(pool), settings.align_batch - 1)
+        records = [*(pool[i] for i in drawn), own[example]]
+        context.ledger.tokens_trained += sum(len(record.ids) for record in records)
+        return Lesson(take(teacher, theirs), ours, records)
+
+    context.ledger.trainable_parameters = hypernetwork.size
+    checkpoints, losses = align(
+        student,
+        hypernetwork,
+        lesson,
+        steps=max(settings.inject_steps),
+        total_steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        magnitude_penalty=settings.magnitude_penalty,
+        keep=settings.inject_steps,
+        progress=progress,
+    )
+    return Taught(hypernetwork, checkpoints, losses, pool_left_out)
+
+
+def _supervised(context: TransferContext, records: Sequence[Record]) -> tuple[list[Encoded], int]:
+    """Records with a supervised token within `max_length`, and how many had none."""
+    encoded = context.encoded(records, context.settings.max_length)
+    kept = [record for record in encoded if record.supervised > 0]
+    return kept, len(encoded) - len(kept)
+
+
+# ---------------------------------------------------------------- choose
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What could be injected: the checkpoint of `step` at `rate`, and its loss on the validation records."""
+
+    step: int
+    rate: float
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The candidate to inject, and what the row says of the choice."""
+
+    best: Candidate
+    notes: Mapping[str, Any]
+
+
+def choose(context: TransferContext, located: Located, taught: Taught, progress: Callable[[float], None]) -> Verdict:
+    """The candidate with the lowest validation loss, the first one if several are equal.
+
+    It is taken even where the untouched student does better: a transfer that does not help shall be seen not
+    to help.
+    """
+    settings: LatenSettings = context.settings
+    student = context.pair.student
+    validation, _ = _supervised(context, context.records("validation")[: settings.validation_records])
+    untouched = mean_loss(student, validation) if validation else None
+    candidates: list[Candidate] = []
+    total = len(settings.inject_rates) * len(settings.inject_steps)
+    for rate in settings.inject_rates:
+        theirs, ours = located.final(rate, settings.modules)
+        knowledge = take(context.pair.teacher, theirs)
+        for step in settings.inject_steps:
+            loss = None
+            if validation:
+                with injected(student, ours, taught.translate(step, knowledge)):
+                    loss = mean_loss(student, validation)
+            candidates.append(Candidate(step, rate, loss))
+            progress(len(candidates) / total)
+    best = min(candidates, key=lambda candidate: 0.0 if candidate.loss is None else candidate.loss)
+    notes: dict[str, Any] = {
+        "step": best.step,
+        "rate": best.rate,
+        "validation_records": len(validation),
+        "validation_loss_student": _short(untouched),
+        "validation_loss_injected": _short(best.loss),
+        "validation_losses": [[c.step, c.rate, _short(c.loss)] for c in candidates],
+    }
+    if untouched is not None and best.loss is not None and best.loss >= untouched:
+        notes["validation_verdict"] = "no candidate is better than the untouched student; the best one is injected"
+    return Verdict(best, notes)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _short(value: float | None) -> float | None:
+    """Six significant digits."""
+    return None if value is None else float(f"{value:.6g}")

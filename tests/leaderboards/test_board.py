@@ -1,0 +1,294 @@
+import pytest
+
+from pkt_bench_leaderboards.board import boards
+
+
+def only(table, items=None):
+    (board,) = boards(table, items)
+    return board
+
+
+def by_label(board):
+    return {row.label: row for row in board.rows}
+
+
+@pytest.fixture
+def references(row):
+    return [
+        row("student", "code", 0.10, 0.03),
+        row("teacher", "code", 0.90, 0.03),
+        row("student", "facts", 0.20, 0.04),
+        row("teacher", "facts", 0.80, 0.04),
+    ]
+
+
+@pytest.fixture
+def worked(row, references):
+    """The board that is worked out by hand below."""
+    return [
+        *references,
+        row("lora", "code", 0.30, 0.05, seed=0),
+        row("lora", "code", 0.30, 0.05, seed=1),
+        row("lora", "facts", 0.50, 0.05, seed=0, seconds=10.0, payload_bytes=0),
+        row("lora", "facts", 0.54, 0.05, seed=1, seconds=20.0, payload_bytes=0),
+        row("laten", "code", 0.30, 0.05),
+        row("laten", "facts", 0.52, 0.05),
+        row("nuggets", "facts", 0.60, 0.05),
+        row("nuggets", "code", outcome="failed", reason="ranks do not fit"),
+    ]
+
+
+def test_a_square_is_the_mean_over_seeds_with_the_error_of_items_and_spread(worked, runs):
+    square = by_label(only(runs(*worked)))["lora"].squares[1]
+
+    assert square.seeds == (0, 1)
+    assert square.value == pytest.approx(0.52)
+    # mean(0.05^2, 0.05^2) + var(0.50, 0.54) / 2 = 0.0025 + 0.0008 / 2
+    assert square.stderr == pytest.approx(0.0029**0.5)
+    # of the gap: (0.52 - 0.20) / (0.80 - 0.20)
+    assert square.gap_closed == pytest.approx(0.32 / 0.6)
+    assert square.costs.seconds == pytest.approx(15.0)
+
+
+def test_the_mean_is_over_suites_and_so_is_its_gap(worked, runs):
+    lora = by_label(only(runs(*worked)))["lora"]
+
+    assert lora.mean == pytest.approx(0.41)
+    assert lora.mean_stderr == pytest.approx((0.0029 + 0.0025) ** 0.5 / 2)
+    # of the gap: (0.41 - 0.15) / (0.85 - 0.15)
+    assert lora.gap_closed == pytest.approx(0.26 / 0.7)
+
+
+def test_rows_come_best_first_with_the_references_where_they_would_stand(worked, runs):
+    board = only(runs(*worked))
+
+    assert [(row.label, row.place) for row in board.rows] == [
+        ("teacher", None),
+        ("laten", 1),
+        ("lora", 1),
+        ("student", None),
+        ("nuggets", None),
+    ]
+
+
+def test_places_of_a_suite_count_on_after_a_shared_one(worked, runs, row):
+    extra = [row("weak", "code", 0.2, 0.05), row("weak", "facts", 0.3, 0.05)]
+
+    rows = by_label(only(runs(*worked, *extra)))
+
+    assert [rows[name].squares[1].place for name in ("nuggets", "laten", "lora", "weak")] == [1, 2, 2, 4]
+    assert rows["weak"].place == 3
+
+
+def test_scores_that_are_written_alike_share_a_place(row, runs):
+    table = runs(row("a", "facts", 0.61449, 0.05), row("b", "facts", 0.61351, 0.05), row("c", "facts", 0.6149, 0.05))
+
+    rows = by_label(only(table))
+
+    # 61.4, 61.4 and 61.5
+    assert [rows[name].place for name in "abc"] == [2, 2, 1]
+
+
+def test_a_method_without_a_score_on_every_suite_has_neither_mean_nor_place(worked, runs):
+    nuggets = by_label(only(runs(*worked)))["nuggets"]
+
+    assert (nuggets.mean, nuggets.place, nuggets.gap_closed) == (None, None, None)
+    assert nuggets.squares[0].outcome == "failed"
+    assert [(r.outcome, r.text, r.seeds) for r in nuggets.squares[0].reasons] == [("failed", "ranks do not fit", (0,))]
+
+
+def test_a_square_nobody_tried_says_so(row, runs, references):
+    board = only(runs(*references, row("lora", "code", 0.3, 0.05)))
+
+    assert by_label(board)["lora"].squares[1].outcome == "not run"
+
+
+def test_a_square_with_some_seeds_failed_keeps_its_mean_and_says_which(row, runs):
+    table = runs(row("lora", "code", 0.3, 0.05, seed=0), row("lora", "code", seed=1, outcome="interrupted"))
+
+    square = by_label(only(table))["lora"].squares[0]
+
+    assert (square.outcome, square.value, square.seeds) == ("done", 0.3, (0,))
+    assert [(reason.outcome, reason.seeds) for reason in square.reasons] == [("interrupted", (1,))]
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "note"),
+    [
+        # two standard errors of the difference are 0.1
+        ((0.50, 0.03), (0.59, 0.04), "teacher and student are within two standard errors"),
+        ((0.80, 0.03), (0.20, 0.04), "the student is ahead of the teacher"),
+        ((0.20, None), (0.80, 0.04), "the standard error of student or teacher is unknown"),
+        (None, (0.80, 0.04), "no score of the untouched student"),
+        ((0.20, 0.03), None, "no score of the teacher"),
+    ],
+)
+def test_gap_closed_is_null_with_the_reason_where_there_is_no_settled_gap(row, runs, student, teacher, note):
+    given = [row(name, "code", *found) for name, found in (("student", student), ("teacher", teacher)) if found]
+
+    board = only(runs(*given, row("lora", "code", 0.5, 0.05)))
+
+    assert by_label(board)["lora"].squares[0].gap_closed is None
+    assert board.columns[0].gap_note == note
+
+
+def test_where_less_is_better_the_smallest_score_has_the_first_place(row, runs):
+    low = {"metric": "perplexity", "higher_is_better": False}
+    table = runs(
+        row("student", "text", 20.0, 0.5, **low),
+        row("teacher", "text", 10.0, 0.5, **low),
+        row("good", "text", 12.0, 0.5, **low),
+        row("bad", "text", 25.0, 0.5, **low),
+    )
+
+    board = only(table)
+
+    assert [(r.label, r.place) for r in board.rows] == [("teacher", None), ("good", 1), ("student", None), ("bad", 2)]
+    # of the gap: (12 - 20) / (10 - 20) and (25 - 20) / (10 - 20)
+    assert [by_label(board)[name].gap_closed for name in ("good", "bad")] == pytest.approx([0.8, -0.5])
+    assert not board.columns[0].fraction
+
+
+def test_suites_in_different_units_have_no_mean(row, runs):
+    table = runs(
+        row("lora", "code", 0.5, 0.05), row("lora", "text", 12.0, 0.5, metric="perplexity", higher_is_better=False)
+    )
+
+    board = only(table)
+
+    assert by_label(board)["lora"].mean is None
+    assert board.mean_note == "the suites are not scored in the same unit"
+
+
+def test_the_newest_done_attempt_counts_and_a_later_failure_does_not_hide_it(row, runs):
+    table = runs(
+        row("lora", "code", 0.3, 0.05, at=0),
+        row("lora", "code", 0.4, 0.05, at=1),
+        row("lora", "code", at=2, outcome="failed"),
+    )
+
+    square = by_label(only(table))["lora"].squares[0]
+
+    assert (square.value, square.reasons) == (0.4, ())
+
+
+def test_one_seed_under_two_cell_keys_is_not_taken_for_two_seeds(row, runs):
+    table = runs(
+        row("lora", "code", 0.3, 0.05, at=0, cell_key="threads 1"),
+        row("lora", "code", 0.4, 0.05, at=1, cell_key="threads 2"),
+    )
+
+    square = by_label(only(table))["lora"].squares[0]
+
+    assert (square.value, square.seeds) == (0.4, (0,))
+
+
+def test_figures_that_are_not_the_headline_rank_nobody(row, runs):
+    table = runs(
+        row("lora", "code", 0.3, 0.05), row("lora", "code", 0.9, 0.05, metric="f1", headline=False, comparability="f1")
+    )
+
+    assert by_label(only(table))["lora"].mean == 0.3
+
+
+def test_rows_that_are_not_comparable_are_split_and_each_board_says_why(row, runs):
+    old, new = ({"task_hash": letter * 32, "comparability": letter} for letter in "cd")
+    table = runs(
+        row("student", "code", 0.1, 0.03, at=0, **old),
+        row("lora", "code", 0.9, 0.03, at=1, **old),
+        row("student", "code", 0.1, 0.03, at=2, cell_key="s2", **new),
+        row("nuggets", "code", 0.5, 0.03, at=3, **new),
+    )
+
+    first, second = boards(table)
+
+    assert [row.label for row in first.rows] == ["nuggets", "student"]
+    assert [row.label for row in second.rows] == ["lora", "student"]
+    assert first.apart == ("code: task configuration dddddddd, not cccccccc",)
+    assert second.apart == ("code: task configuration cccccccc, not dddddddd",)
+
+
+def test_limited_runs_stand_apart_after_whole_ones_however_new(row, runs):
+    table = runs(
+        row("lora", "code", 0.3, 0.05, at=0),
+        row("lora", "code", 0.4, 0.05, at=9, limit=20, cell_key="limited", comparability="limited"),
+        row("nuggets", "code", at=9, limit=20, outcome="failed"),
+    )
+
+    whole, limited = boards(table)
+
+    assert (whole.limit, whole.apart) == (None, ("limit none",))
+    assert (limited.limit, limited.apart) == (20, ("limit 20",))
+    assert [row.label for row in whole.rows] == ["lora"]
+    assert by_label(limited)["nuggets"].squares[0].outcome == "failed"
+
+
+def test_pairs_of_one_name_with_other_weights_are_never_ranked_together(row, runs):
+    table = runs(
+        row("lora", "code", 0.3, 0.05), row("lora", "code", 0.4, 0.05, cell_key="other", teacher_hash="f" * 32, at=1)
+    )
+
+    first, second = boards(table)
+
+    assert (first.apart, second.apart) == (("teacher ffffffff",), ("teacher aaaaaaaa",))
+
+
+def test_one_method_with_two_settings_is_two_rows_named_by_what_differs(row, runs):
+    table = runs(
+        row("lora", "code", 0.3, 0.05, settings='{"lr":0.1,"rank":8}'),
+        row("lora", "code", 0.4, 0.05, settings='{"lr":0.1,"rank":16}'),
+    )
+
+    assert [row.label for row in only(table).rows] == ["lora rank=16", "lora rank=8"]
+
+
+def test_a_row_of_one_seed_is_flagged_and_a_reference_is_not(worked, runs):
+    rows = by_label(only(runs(*worked)))
+
+    assert {name: row.one_seed for name, row in rows.items()} == {
+        "laten": True,
+        "lora": False,
+        "nuggets": True,
+        "student": False,
+        "teacher": False,
+    }
+
+
+def test_outcomes_count_cells(worked, runs):
+    assert only(runs(*worked)).outcomes == {"done": 11, "failed": 1}
+
+
+def test_a_method_is_tested_against_the_student_on_the_same_items(row, runs, items):
+    student, lora = row("student", "code", 0.2, 0.1), row("lora", "code", 0.8, 0.1)
+    asked = items((student, [0, 0, 0, 0, 0, 0, 1, 1, 0, 0]), (lora, [1, 1, 1, 1, 1, 1, 1, 1, 0, 0]))
+
+    paired = by_label(only(runs(student, lora), asked))["lora"].squares[0].paired
+
+    # six gained, none lost: 2 * 0.5^6
+    assert paired.p == pytest.approx(0.03125)
+    assert (paired.gained, paired.lost, paired.n) == (6, 0, 10)
+
+
+def test_a_document_that_was_edited_pairs_with_nothing(row, runs, items):
+    student, lora = row("student", "code", 0.2, 0.1), row("lora", "code", 0.8, 0.1)
+    asked = items((student, [0, 0]), (lora, [1, 1])).to_pylist()
+    asked[3]["doc_hash"] = "another document 1"
+
+    edited = items().from_pylist(asked, schema=items().schema)
+    paired = by_label(only(runs(student, lora), edited))["lora"].squares[0].paired
+
+    assert paired.n == 1
+
+
+def test_without_the_items_of_every_seed_there_is_no_test(row, runs, items):
+    student = row("student", "code", 0.2, 0.1)
+    seeds = [row("lora", "code", 0.8, 0.1, seed=seed) for seed in (0, 1)]
+    asked = items((student, [0, 0]), (seeds[0], [1, 1]))
+
+    rows = by_label(only(runs(student, *seeds), asked))
+
+    assert rows["lora"].squares[0].paired is None
+
+
+def test_a_table_without_rows_has_no_boards(runs):
+    assert boards(runs()) == ()

@@ -1,0 +1,175 @@
+import csv
+import io
+import json
+
+import pytest
+
+from pkt_bench_leaderboards import formats, sheet
+from pkt_bench_leaderboards.board import boards
+
+
+@pytest.fixture
+def found(row, runs, items):
+    student = row("student", "code", 0.1, 0.03)
+    lora = row("lora", "code", 0.3, 0.05, seconds=10.04, payload_bytes=0, trainable_parameters=98_304)
+    rows = [
+        student,
+        lora,
+        row("teacher", "code", 0.9, 0.03),
+        row("student", "facts", 0.2, 0.04),
+        row("teacher", "facts", 0.8, 0.04),
+        row("lora", "facts", 0.5, 0.05, seed=0, seconds=20.0, payload_bytes=0, trainable_parameters=98_304),
+        row("lora", "facts", 0.54, 0.05, seed=1, seconds=30.0, payload_bytes=0, trainable_parameters=98_304),
+        row("shuffled", "facts", 0.2, 0.05, paradigm="control", control_of="lora", payload_bytes=1_234_567),
+        row("shuffled", "code", outcome="failed", reason="ranks | do [not] fit"),
+    ]
+    asked = items((student, [0] * 6 + [1] * 4), (lora, [1] * 10))
+    return boards(runs(*rows), asked)
+
+
+def cells(board, **options):
+    written = sheet.write(board, **options)
+    return {
+        line.cells[1].text: dict(zip((h.key for h in written.headings), line.cells, strict=True))
+        for line in written.lines
+    }
+
+
+def test_the_sheet_writes_what_was_worked_out_by_hand(found):
+    lora = cells(found[0])["lora"]
+
+    # mean over seeds 0.52 with error sqrt(0.0029), mean over suites 0.41 with error sqrt(0.0029 + 0.0025) / 2
+    assert lora["facts"].written == "52.0 ± 5.4"
+    assert lora["mean"].written == "41.0 ± 3.7"
+    # of the gap of the means: (0.41 - 0.15) / (0.85 - 0.15)
+    assert lora["gap"].written == "37 %"
+    assert lora["moved"].written == "0 B"
+    assert lora["trained"].written == "98.3 k"
+    # of the three cells: (10.04 + 20 + 30) / 3
+    assert lora["seconds"].written == "20.0"
+    assert lora["seeds"].written == "1-2"
+
+
+def test_one_seed_marks_a_difference_as_not_yet_a_win(found):
+    written = sheet.write(found[0])
+
+    # six items gained and none lost: p = 2 * 0.5^6
+    assert cells(found[0])["lora"]["code"].written == "30.0 ± 5.0 △"
+    assert [note.words.rpartition("; ")[2] for note in written.notes if "△" in note.mark] == ["one seed: not yet a win"]
+
+
+def test_several_seeds_mark_a_difference_in_full(row, runs, items):
+    student = row("student", "code", 0.0, 0.1)
+    better = [row("better", "code", 0.9, 0.1, seed=seed) for seed in (0, 1)]
+    worse = [row("worse", "code", 0.9, 0.1, seed=seed) for seed in (0, 1)]
+    right, wrong, half = [1] * 6 + [0] * 6, [0] * 12, [1] * 12
+    table = runs(student, *better, *worse)
+
+    (up,) = boards(table, items((student, wrong), *((each, right) for each in better)))
+    (down,) = boards(table, items((student, half), *((each, right) for each in worse)))
+
+    assert cells(up)["better"]["code"].marks == "▲"
+    assert cells(down)["worse"]["code"].marks == "▼"
+
+
+def test_a_square_without_a_score_has_the_word_and_a_footnote_with_the_reason(found):
+    written = sheet.write(found[0])
+
+    assert cells(found[0])["shuffled"]["code"].written == "failed ¹"
+    assert (written.notes[-1].mark, written.notes[-1].words) == (
+        "¹",
+        "failed: ranks | do [not] fit [shuffled on code, seed 0]",
+    )
+
+
+def test_one_reason_given_by_many_cells_is_one_footnote(row, runs):
+    table = runs(*(row("laten", "code", seed=seed, outcome="skipped", reason="no") for seed in (0, 1, 2)))
+
+    notes = [note.words for note in sheet.write(boards(table)[0]).notes]
+
+    assert notes[-1] == "skipped: no [laten on code, seeds 0-2]"
+
+
+def test_a_single_suite_shows_p_instead_of_a_mean(row, runs):
+    keys = [heading.key for heading in sheet.write(boards(runs(row("lora", "code", 0.3, 0.05)))[0]).headings]
+
+    assert keys == ["place", "method", "code", "code p", "gap", "seconds", "moved", "trained", "seeds"]
+
+
+@pytest.mark.parametrize(
+    ("key", "first_to_last"),
+    [
+        ("place", ["teacher", "lora", "student", "shuffled"]),
+        ("method", ["lora", "shuffled", "student", "teacher"]),
+        ("facts", ["teacher", "lora", "student", "shuffled"]),
+        ("gap", ["teacher", "lora", "student", "shuffled"]),
+        ("seconds", ["lora", "teacher", "student", "shuffled"]),
+        ("moved", ["lora", "shuffled", "teacher", "student"]),
+    ],
+)
+def test_rows_sort_with_the_best_or_cheapest_first_and_the_unknown_last(found, key, first_to_last):
+    lines = sheet.write(found[0], sort=key).lines
+
+    assert [line.cells[1].text for line in lines] == first_to_last
+
+
+def test_every_key_a_board_offers_sorts_it(found):
+    for key in sheet.sort_keys(found[0]):
+        assert len(sheet.write(found[0], sort=key).lines) == 4
+
+
+def test_json_says_what_the_sheet_says_and_keeps_the_raw_figures(found):
+    content = json.loads(formats.as_json(found))
+    written = cells(found[0], everything=True)
+
+    rows = {row["label"]: row for row in content["boards"][0]["rows"]}
+
+    for label, row in rows.items():
+        assert row["text"]["mean"] == written[label]["mean"].text
+        assert row["text"]["gap_closed"] == written[label]["gap"].text
+        assert row["text"]["seconds"] == written[label]["seconds"].text
+        assert row["text"]["payload_bytes"] == written[label]["moved"].text
+        for suite, square in row["suites"].items():
+            if square["outcome"] == "done":
+                assert square["text"]["score"] == written[label][suite].text
+            assert square["text"]["gap_closed"] == written[label][f"{suite} gap"].text
+            assert square["text"]["p"] == written[label][f"{suite} p"].text
+    assert rows["lora"]["suites"]["facts"]["value"] == pytest.approx(0.52)
+    assert rows["lora"]["suites"]["code"]["against_student"]["p"] == pytest.approx(0.03125)
+    assert rows["shuffled"]["suites"]["code"]["value"] is None
+
+
+def test_csv_says_what_the_sheet_says(found):
+    lines = list(csv.DictReader(io.StringIO(formats.as_csv(found))))
+    written = cells(found[0], everything=True)
+
+    scores = {(line["method"], line["suite"]): line for line in lines}
+
+    assert len(lines) == 4 * 3
+    for (method, suite), line in scores.items():
+        cell = written[method][suite].text
+        if line["score"]:
+            assert f"{line['score']} ± {line['stderr']}" == cell
+        else:
+            assert cell in {"—", line["outcome"]}
+    assert scores["lora", "mean"]["gap_closed"] == "37"
+    assert scores["shuffled", "code"]["reason"] == "failed: ranks | do [not] fit"
+    assert scores["shuffled", "facts"]["payload_bytes"] == "1234567"
+
+
+def test_markdown_has_every_cell_of_the_sheet(found):
+    written = sheet.write(found[0])
+
+    markdown = formats.as_markdown([written])
+
+    table = [line for line in markdown.splitlines() if line.startswith("| ")][2:]
+    for line, text in zip(written.lines, table, strict=True):
+        found_cells = [cell.strip().strip("*") for cell in text.strip("|").split(" | ")]
+        assert found_cells == [cell.written for cell in line.cells]
+
+
+def test_markdown_keeps_letters_that_mean_something_to_it(found):
+    markdown = formats.as_markdown([sheet.write(found[0])])
+
+    assert "ranks \\| do \\[not] fit" in markdown
+    assert "tiny\\_code" in markdown

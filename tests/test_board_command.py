@@ -1,0 +1,270 @@
+"""`pkt-bench board` as it is typed: the real command over real files."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from pkt_bench.cli.board import board as command
+from pkt_bench.domain import Cell, Cost, Item, Knobs, Outcome, Run, Score
+from pkt_bench.errors import PktBenchError
+from pkt_bench.store import Store
+
+ALONE = """
+import sys
+from pkt_bench.cli import main
+sys.argv = ["pkt-bench", "board", *sys.argv[1:]]
+try:
+    main()
+finally:
+    heavy = {"torch", "transformers", "peft", "lm_eval", "scipy", "pandas"} & set(sys.modules)
+    print("heavy:", *sorted(heavy), file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def board(capsys, monkeypatch):
+    """The command, typed; environment variables by name."""
+
+    def typed(*arguments, **environment):
+        for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in ({"TERM": "xterm-256color"} | environment).items():
+            monkeypatch.setenv(name, value)
+        app = typer.Typer(pretty_exceptions_enable=False)
+        app.command()(command)
+        code = 0
+        try:
+            app(list(map(str, arguments)), standalone_mode=False)
+        except PktBenchError as error:
+            code = error.exit_code
+            print(f"pkt-bench: {error}", file=sys.stderr)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+
+    return typed
+
+
+def board_alone(*arguments, **environment):
+    """The command in a process of its own."""
+    clean = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "FORCE_COLOR", "NO_COLOR"}}
+    return subprocess.run(
+        [sys.executable, "-c", ALONE, *map(str, arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        env={**clean, "TERM": "xterm-256color", **environment},
+        check=False,
+    )
+
+
+def record(store, method, suite, right, seed=0, *, outcome=Outcome.DONE, reason="", paradigm="language"):
+    """A run on ten documents, of which those numbered in `right` were answered rightly."""
+    identity = {
+        "method": {"name": method, "version": "1", "paradigm": paradigm},
+        "teacher": {"digest": "a" * 32},
+        "student": {"digest": "b" * 32},
+        "suite": suite,
+        "seed": seed,
+    }
+    cell = Cell(method, "pkt-bench", "{}", "tiny", suite, seed, Knobs(), identity)
+    values = [float(number in right) for number in range(10)]
+    mean = sum(values) / 10
+    score = Score(
+        f"tiny_{suite}", "acc", "none", mean, (mean * (1 - mean) / 9) ** 0.5, 10, True, True, "1", "c" * 32, 0
+    )
+    done = outcome == Outcome.DONE
+    run = Run(
+        run_id=f"{method} {suite} {seed}",
+        cell=cell,
+        outcome=outcome,
+        reason=reason,
+        created_at=f"2026-01-01T00:00:{seed:02}+00:00",
+        scores=(score,) if done else (),
+        cost=Cost(payload_bytes=1_234_567, trainable_parameters=98_304),
+        seconds=12.34 if done else None,
+    )
+    answers = [
+        Item(score.task, "acc", "none", n, f"d{n}", f"p{n}", "2 + 2 =", "4", "four", value)
+        for n, value in enumerate(values)
+    ]
+    store.record(run, answers if done else ())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("board") / "runs")
+    for suite in ("code", "facts"):
+        record(store, "student", suite, {0}, paradigm="reference")
+        record(store, "teacher", suite, set(range(10)), paradigm="reference")
+        for seed in range(2):
+            record(store, "lora", suite, set(range(8)), seed)
+    record(store, "nuggets", "code", set(range(5)))
+    reason = "layer 3 down_proj cannot be extracted: the rank may be 128 at most here, the smaller side of the weight"
+    record(store, "nuggets", "facts", (), outcome=Outcome.FAILED, reason=reason)
+    return store.root
+
+
+def numbers(text):
+    return re.findall(r"\d+\.\d", text)
+
+
+def test_off_a_terminal_the_screen_is_whole_and_uncoloured(board, folder):
+    shown = board(folder)
+
+    lines = shown.stdout.splitlines()
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "\x1b" not in shown.stdout
+    assert "…" not in shown.stdout
+    assert lines[0] == "tiny   teacher aaaaaaaa → student bbbbbbbb · float32"
+    # 8 of 10 right: sqrt(0.8 * 0.2 / 9) = 0.133, over two suites / sqrt(2) = 0.094; gap (0.8 - 0.1) / (1 - 0.1)
+    lora = next(line for line in lines if line.startswith("1 "))
+    assert " ".join(lora.split()) == "1 lora 80.0 ± 9.4 80.0 ± 13.3 ▲ 80.0 ± 13.3 ▲ 78 % 12.3 1.2 MB 98.3 k 2"
+    assert any("the smaller side of the weight [nuggets on facts, seed 0]" in line for line in lines)
+
+
+def test_the_command_loads_nothing_heavy(folder):
+    alone = board_alone(folder)
+
+    assert (alone.returncode, alone.stderr) == (0, "heavy:\n")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_narrow_screen_shows_everything_in_parts(board, folder, width):
+    wide, narrow = board(folder), board(folder, COLUMNS=str(width), NO_COLOR="1")
+
+    assert "…" not in narrow.stdout
+    assert "\x1b" not in narrow.stdout
+    assert max(map(len, narrow.stdout.splitlines())) <= width
+    assert sorted(numbers(narrow.stdout)) == sorted(numbers(wide.stdout))
+
+
+def test_a_terminal_too_narrow_for_one_column_gets_long_lines_and_no_cuts(board, folder):
+    wide, narrow = board(folder), board(folder, COLUMNS="12")
+
+    assert sorted(set(numbers(narrow.stdout))) == sorted(set(numbers(wide.stdout)))
+
+
+def test_an_ascii_terminal_gets_ascii(folder):
+    shown = board_alone(folder, PYTHONIOENCODING="ascii")
+
+    assert shown.returncode == 0
+    assert shown.stdout.isascii()
+    assert "80.0 +/- 13.3 ^" in shown.stdout
+
+
+def test_a_colour_terminal_gets_colours_and_bars(board, folder):
+    shown = board(folder, FORCE_COLOR="1", COLUMNS="140")
+
+    assert "\x1b[" in shown.stdout
+    assert "██████" in shown.stdout
+
+
+def test_json_csv_and_markdown_have_the_figures_of_the_screen(board, folder):
+    screen = board(folder, "--all").stdout
+    content = json.loads(board(folder, "--format", "json").stdout)
+    rows = list(csv.DictReader(io.StringIO(board(folder, "--format", "csv").stdout)))
+    markdown = board(folder, "--all", "--format", "md").stdout
+
+    texts = [square["text"]["score"] for row in content["boards"][0]["rows"] for square in row["suites"].values()]
+    figures = [text for text in texts if text != "—"]
+    assert len(figures) == 7
+    assert all(figure in screen and figure in markdown for figure in figures)
+    squares = [row for row in rows if row["suite"] != "mean" and row["score"]]
+    assert sorted(f"{row['score']} ± {row['stderr']}" for row in squares) == sorted(figures)
+
+
+def test_p_beside_the_score_is_that_of_the_exact_test(board, folder):
+    content = json.loads(board(folder, "--format", "json", "--suite", "code").stdout)
+
+    rows = {row["label"]: row["suites"]["code"] for row in content["boards"][0]["rows"]}
+
+    # seven documents gained and none lost, the same in both seeds: 2 * 0.5^7; four gained: 2 * 0.5^4
+    assert rows["lora"]["against_student"]["p"] == pytest.approx(2 * 0.5**7)
+    assert rows["nuggets"]["against_student"]["p"] == pytest.approx(2 * 0.5**4)
+    assert rows["student"]["against_student"] is None
+
+
+def test_one_suite_alone_ranks_by_that_suite(board, folder):
+    lines = board(folder, "--suite", "code").stdout.splitlines()
+
+    placed = [line.split()[:2] for line in lines if "±" in line and line[:1].isdigit()]
+
+    assert placed == [["1", "lora"], ["2", "nuggets"]]
+
+
+def test_sorting_by_a_suite_puts_its_best_first(board, folder):
+    rows = board(folder, "--sort", "method", "--format", "md").stdout
+
+    assert re.findall(r"(lora|nuggets|student|teacher)\**\s\|", rows) == ["lora", "nuggets", "student", "teacher"]
+
+
+def test_the_picture_is_svg_with_the_figures_of_the_screen_and_nothing_from_elsewhere(board, folder, tmp_path):
+    shown = board(folder, "--svg", tmp_path / "board.svg")
+
+    picture = (tmp_path / "board.svg").read_text(encoding="utf-8")
+    assert shown.returncode == 0
+    assert picture.startswith("<svg")
+    assert "…" not in picture
+    assert "80.0&#160;±&#160;13.3" in picture
+    assert re.findall(r"https?://(?!www\.w3\.org|www\.textualize\.io)", picture) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sort", "sedonds"], "the board has no column 'sedonds'. Did you mean 'seconds'?"),
+        (["--suite", "fact"], "the board has no suite 'fact'. Did you mean 'facts'?"),
+        (["--pair", "tinny"], "the board has no pair 'tinny'. Did you mean 'tiny'?"),
+        (["--format", "jsno"], "--format 'jsno' will not do. Did you mean 'json'?"),
+    ],
+)
+def test_a_name_that_is_not_there_is_refused_with_the_nearest(board, folder, arguments, message):
+    refused = board(folder, *arguments)
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"pkt-bench: {message}")
+
+
+def test_a_folder_that_is_not_there_is_refused_with_what_to_do(board, tmp_path):
+    refused = board(tmp_path / "nothing")
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        f"pkt-bench: there is no run folder {tmp_path / 'nothing'}.\n"
+        f"  Make one with: pkt-bench run --methods all --out {tmp_path / 'nothing'}, or name another folder.\n"
+    )
+
+
+def test_a_folder_without_runs_is_refused(board, tmp_path):
+    refused = board(tmp_path)
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"pkt-bench: {tmp_path} holds no recorded runs.")
+
+
+def test_a_picture_that_cannot_be_saved_is_a_storage_error(board, folder, tmp_path):
+    refused = board(folder, "--svg", tmp_path / "no" / "board.svg")
+
+    assert refused.returncode == 4
+    assert "board.svg cannot be written: No such file or directory" in refused.stderr
+
+
+def test_damage_is_said_on_stderr_and_the_rest_is_shown(board, folder, tmp_path):
+    import shutil
+
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    damaged = min((copy / "cells").glob("*/*.arrow"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+
+    shown = board(copy, "--format", "json")
+
+    assert shown.returncode == 0
+    assert shown.stderr.startswith(f"pkt-bench: {damaged} is damaged")
+    assert sum(json.loads(shown.stdout)["boards"][0]["outcomes"].values()) == 9

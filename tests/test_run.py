@@ -1,0 +1,190 @@
+"""`pkt-bench run` from plan to board on a pico pair: real processes, real lm-eval, real faults."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pytest
+
+GOOD = "pico-student,scale,noise"
+BAD = "idle,raises,segfault,leaves,spoils-teacher,poisons,patches,choosy"
+
+
+def arguments(pico, out, methods, *more):
+    return (
+        "run",
+        "--plugin",
+        pico.plugin,
+        "--pair",
+        "pico",
+        "--suite",
+        "pico",
+        "--methods",
+        methods,
+        "--out",
+        out,
+        *more,
+    )
+
+
+def rows_of(out):
+    table = pa.concat_tables(
+        [pa.ipc.open_file(file).read_all() for file in sorted((out / "cells").rglob("*.arrow"))],
+        promote_options="permissive",
+    )
+    return {row["method"]: row for row in table.to_pylist()}
+
+
+def items_of(out):
+    table = pa.concat_tables([pa.ipc.open_file(file).read_all() for file in sorted((out / "items").rglob("*.arrow"))])
+    return sorted(
+        (row["cell_key"], row["task"], row["doc_id"], row["metric"], row["response"], row["value"])
+        for row in table.to_pylist()
+    )
+
+
+@pytest.fixture(scope="module")
+def first(pkt_bench, pico, tmp_path_factory):
+    """One run with every method that behaves and every one that does not."""
+    out = tmp_path_factory.mktemp("run") / "runs"
+    return pkt_bench(*arguments(pico, out, f"{GOOD},{BAD}", "--json")), out
+
+
+@pytest.mark.slow
+def test_bad_cells_are_rows_with_reasons_and_good_ones_are_done(first):
+    answer, out = first
+
+    rows = rows_of(out)
+    outcomes = {method: row["outcome"] for method, row in rows.items()}
+    assert answer.code == 1
+    assert outcomes == {
+        "pico-student": "done",
+        "scale": "done",
+        "noise": "done",
+        "patches": "failed",
+        "idle": "no-effect",
+        "raises": "failed",
+        "segfault": "failed",
+        "leaves": "failed",
+        "spoils-teacher": "failed",
+        "poisons": "failed",
+        "choosy": "skipped",
+    }
+    assert rows["raises"]["reason"] == "ValueError in transfer: the moon is in the wrong phase"
+    assert rows["segfault"]["reason"].startswith("the transfer process was ended by SIGSEGV")
+    assert "ended with exit code 0 and without a result" in rows["leaves"]["reason"]
+    assert "changed the teacher in place" in rows["spoils-teacher"]["reason"]
+    assert rows["poisons"]["reason"] == "the new student's lm_head.weight holds NaN or infinity"
+    assert rows["idle"]["reason"] == "idle claims to change the student and moved no byte"
+    assert rows["choosy"]["reason"] == "it is Monday"
+
+
+@pytest.mark.slow
+def test_stdout_under_json_is_one_record_per_line_and_nothing_else(first):
+    answer, _ = first
+
+    records = answer.lines()
+
+    kinds = [record["record"] for record in records]
+    assert kinds[0] == "plan"
+    assert kinds[-1] == "done"
+    assert kinds.count("cell") == 10
+    assert records[-1]["outcomes"] == {"done": 3, "no-effect": 1, "failed": 6}
+
+
+@pytest.mark.slow
+def test_a_student_that_only_works_in_the_process_that_made_it_is_refused(first):
+    """The method `patches` breaks nn.Linear for its whole process: what it returns is not what it saved."""
+    _, out = first
+
+    reason = rows_of(out)["patches"]["reason"]
+
+    assert "the saved student is not the one the method returned: its logits differ by" in reason
+
+
+@pytest.mark.slow
+def test_the_row_holds_what_the_change_was_and_what_it_cost(first):
+    _, out = first
+
+    row = rows_of(out)["scale"]
+
+    assert row["changed_tensors"] == 1
+    # W -> 1.5 W: the change is half the weight
+    assert row["delta_over_weight"] == pytest.approx(0.5, rel=1e-6)
+    # two rows of a 48-wide float32 teacher matrix
+    assert row["payload_bytes"] == 2 * 48 * 4
+    assert row["reload_difference"] == 0.0
+    assert json.loads(row["stage_seconds"])["scale"] > 0
+    assert row["peak_rss_bytes"] > 50e6
+    assert json.loads(row["settings"]) == {"factor": 1.5}
+
+
+@pytest.mark.slow
+def test_what_is_done_is_not_done_again_and_another_setting_is_another_cell(first, pkt_bench, pico):
+    _, out = first
+
+    again = pkt_bench(*arguments(pico, out, GOOD, "--json"))
+    other = pkt_bench(*arguments(pico, out, GOOD, "--json", "--set", "scale.factor=2"))
+
+    assert again.code == 0
+    assert [r["state"] for r in again.lines()[0]["cells"]] == ["done"] * 3
+    assert sorted(r["state"] for r in other.lines()[0]["cells"]) == ["done", "done", "to run"]
+
+
+@pytest.mark.slow
+def test_two_runs_with_one_seed_agree_item_by_item_and_two_seeds_do_not_share_random_numbers(pkt_bench, pico, tmp_path):
+    pkt_bench(*arguments(pico, tmp_path / "a", GOOD, "--seeds", "2", "--slots", "1"))
+    pkt_bench(*arguments(pico, tmp_path / "b", GOOD, "--seeds", "2", "--executor", "inline"))
+
+    assert items_of(tmp_path / "a") == items_of(tmp_path / "b")
+    assert set(items_of(tmp_path / "a")) <= set(items_of(tmp_path / "b"))
+    saved = {p.read_bytes() for p in (tmp_path / "a" / "artifacts").glob("*/changed.safetensors")}
+    assert len(saved) == 3  # scale gives one student for both seeds, noise gives two
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_130_keeps_what_is_done_and_leaves_no_process(pico, pkt_bench, tmp_path):
+    started = pico.folder / "slow-started"
+    started.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pkt_bench", *map(str, arguments(pico, tmp_path / "runs", "scale,slow"))]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (
+        started.exists() and len(list((tmp_path / "runs").glob("cells/*/*.arrow"))) == 1
+    ):
+        time.sleep(0.1)
+
+    sent = time.monotonic()
+    os.kill(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+
+    rows = rows_of(tmp_path / "runs")
+    assert run.returncode == 130
+    assert time.monotonic() - sent < 10
+    assert rows["scale"]["outcome"] == "done"
+    assert rows["slow"]["outcome"] == "interrupted"
+    assert "Run the same command again to go on" in said
+    assert "Traceback" not in said
+    left = subprocess.run(["pgrep", "-f", str(pico.plugin)], capture_output=True, text=True, check=False).stdout
+    assert left == ""
+
+
+@pytest.mark.slow
+def test_sigterm_ends_with_143(pico, tmp_path):
+    started = pico.folder / "slow-started"
+    started.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pkt_bench", *map(str, arguments(pico, tmp_path / "runs", "slow"))]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not started.exists():
+        time.sleep(0.1)
+
+    run.terminate()
+    run.communicate(timeout=60)
+
+    assert run.returncode == 143
+    assert rows_of(tmp_path / "runs")["slow"]["outcome"] == "interrupted"

@@ -1,0 +1,561 @@
+"""The store: what is recorded stays recorded, and what is damaged is never believed."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from pkt_bench.domain import Cell, Cost, Health, Item, Knobs, Outcome, Run, Score, digest_of
+from pkt_bench.errors import RequestError, StorageError
+from pkt_bench.store import Store
+from pkt_bench_leaderboards import schema
+
+
+def make_cell(method="lora", suite="code", seed=0, limit=None, **identity):
+    asked = {
+        "method": {"name": method, "version": "2", "paradigm": "language", "distribution_version": "0.1"},
+        "teacher": {"revision": "t1", "digest": "a" * 32},
+        "student": {"revision": "s1", "digest": "b" * 32},
+        "data_hash": "d" * 32,
+        "prompt_hash": "e" * 32,
+        "suite": suite,
+        "tasks": [{"name": f"tiny_{suite}"}],
+        "seed": seed,
+        "libraries": {"lm_eval": "0.4"},
+    }
+    return Cell(method, "pkt-bench", '{"rank":8}', "tiny", suite, seed, Knobs(limit=limit), asked | identity)
+
+
+def make_score(value=0.5, task="tiny_code", **given):
+    fields = {
+        "metric": "acc",
+        "filter": "none",
+        "stderr": 0.05,
+        "n": 100,
+        "higher_is_better": True,
+        "headline": True,
+        "task_version": "1.0",
+        "task_hash": "f" * 32,
+        "shots": 0,
+        "chance": 0.25,
+    }
+    return Score(task=task, value=value, **(fields | given))
+
+
+def make_run(cell=None, value=0.5, minute=0, outcome=Outcome.DONE, **given):
+    fields = {
+        "run_id": f"run {minute}",
+        "cell": cell or make_cell(),
+        "outcome": outcome,
+        "reason": "" if outcome == Outcome.DONE else "it could not be",
+        "created_at": f"2026-01-01T00:{minute:02d}:00+00:00",
+        "scores": (make_score(value),) if outcome == Outcome.DONE else (),
+    }
+    return Run(**(fields | given))
+
+
+def make_item(number=0, value=1.0):
+    return Item("tiny_code", "acc", "none", number, f"doc {number}", f"prompt {number}", "2 + 2 =", "4", "four", value)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "runs")
+
+
+def cell_files(store):
+    return sorted((store.root / "cells").glob("*/*.arrow"))
+
+
+# ---------------------------------------------------------------- what a row says
+
+
+def test_a_run_comes_back_as_it_was_recorded(store):
+    run = make_run(
+        make_cell(limit=20),
+        cost=Cost(transfer_seconds=1.5, payload_bytes=7, stage_seconds={"tune": 1.25}),
+        health=Health(delta_over_weight=0.25, changed_tensors=3, notes={"layers": [1, 2]}),
+        environment={"python": "3.11.7", "torch": "2.13", "lm_eval": "0.4.13", "hardware": "a CPU"},
+        seconds=2.5,
+    )
+
+    store.record(run)
+
+    (row,) = store.runs_table().to_pylist()
+    expected = {
+        "run_id": "run 0",
+        "cell_key": run.cell.key,
+        "method": "lora",
+        "method_version": "2",
+        "paradigm": "language",
+        "control_of": None,
+        "settings": '{"rank":8}',
+        "pair": "tiny",
+        "teacher_revision": "t1",
+        "teacher_hash": "a" * 32,
+        "student_hash": "b" * 32,
+        "suite": "code",
+        "task": "tiny_code",
+        "metric": "acc",
+        "filter": "none",
+        "limit": 20,
+        "seed": 0,
+        "headline": True,
+        "chance": 0.25,
+        "value": 0.5,
+        "stderr": 0.05,
+        "n": 100,
+        "seconds": 2.5,
+        "transfer_seconds": 1.5,
+        "payload_bytes": 7,
+        "peak_rss_bytes": None,
+        "stage_seconds": '{"tune":1.25}',
+        "delta_over_weight": 0.25,
+        "logit_change": None,
+        "changed_tensors": 3,
+        "notes": '{"layers":[1,2]}',
+        "outcome": "done",
+        "reason": "",
+        "python": "3.11.7",
+        "libraries": '{"lm_eval":"0.4.13","torch":"2.13"}',
+        "scorer": "lm-eval 0.4",
+        "dtype": "float32",
+        "batch_size": 16,
+    }
+    assert {name: row[name] for name in expected} == expected
+    assert row["created_at"].isoformat() == "2026-01-01T00:00:00+00:00"
+
+
+def test_there_is_one_row_for_each_task_metric_and_filter(store):
+    scores = (make_score(), make_score(metric="f1", headline=False), make_score(task="tiny_facts"))
+
+    store.record(make_run(scores=scores))
+
+    rows = store.runs_table().select(["task", "metric", "headline"]).to_pylist()
+    # a suite is ranked by its first task alone, even where others have a headline of their own
+    assert [tuple(row.values()) for row in rows] == [
+        ("tiny_code", "acc", True),
+        ("tiny_code", "f1", False),
+        ("tiny_facts", "acc", False),
+    ]
+
+
+def test_a_run_that_is_not_done_is_one_row_without_a_task(store):
+    store.record(make_run(outcome=Outcome.FAILED))
+
+    (row,) = store.runs_table().to_pylist()
+
+    assert (row["outcome"], row["reason"], row["task"], row["value"], row["comparability"]) == (
+        "failed",
+        "it could not be",
+        None,
+        None,
+        None,
+    )
+    assert row["scorer"] == "lm-eval 0.4"
+
+
+@pytest.mark.parametrize("not_a_number", [float("nan"), float("inf")])
+def test_what_is_no_number_is_null(store, not_a_number):
+    health = Health(logit_change=not_a_number, notes={"loss": not_a_number})
+
+    store.record(make_run(value=not_a_number, health=health), [make_item(value=not_a_number)])
+
+    (row,) = store.runs_table().to_pylist()
+    assert (row["value"], row["logit_change"], row["notes"]) == (None, None, '{"loss":null}')
+    assert store.items_table()["value"].to_pylist() == [None]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"run": make_run(make_cell(limit=5))},
+        {"run": make_run(make_cell(data_hash="0" * 32))},
+        {"run": make_run(make_cell(student={"digest": "0" * 32}))},
+        {"run": make_run(scores=(make_score(task_hash="0" * 32),))},
+        {"run": make_run(scores=(make_score(shots=4),))},
+        {"run": make_run(scores=(make_score(n=99),))},
+    ],
+    ids=["limit", "records", "student", "task", "shots", "documents"],
+)
+def test_what_moves_the_number_moves_the_comparability_key(tmp_path, other):
+    keys = []
+    for name, run in (("a", make_run()), ("b", other["run"])):
+        Store(tmp_path / name).record(run)
+        keys += Store(tmp_path / name).runs_table()["comparability"].to_pylist()
+
+    assert keys[0] != keys[1]
+
+
+def test_method_seed_and_settings_do_not_move_the_comparability_key(store):
+    store.record(make_run(make_cell("lora", seed=0)))
+    store.record(make_run(make_cell("nuggets", seed=1), minute=1))
+
+    assert len(store.runs_table()["comparability"].unique()) == 1
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_a_file_is_named_after_its_cell_and_the_digest_of_its_bytes(store):
+    import hashlib
+
+    run = make_run()
+
+    path = store.record(run, [make_item()])
+
+    key, digest, suffix = path.name.split(".")
+    assert (key, suffix, path.parent.name) == (run.cell.key, "arrow", run.cell.key[:2])
+    assert hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() == digest
+
+
+def test_the_cell_file_names_the_items_that_were_written_before_it(store):
+    path = store.record(make_run(), [make_item(0), make_item(1, 0.0)])
+
+    metadata = pa.ipc.open_file(path).schema.metadata
+    items = store.root / "items" / path.parent.name / metadata[b"items"].decode()
+    assert items.stat().st_mtime_ns <= path.stat().st_mtime_ns
+    assert store.items_table()["doc_id"].to_pylist() == [0, 1]
+
+
+def test_recording_the_same_run_twice_is_recording_it_once(store):
+    store.record(make_run(), [make_item()])
+    store.record(make_run(), [make_item()])
+
+    assert len(cell_files(store)) == 1
+
+
+def test_duckdb_reads_the_rows_without_pkt_bench(store):
+    store.record(make_run(value=0.25))
+    board = store.write_board()
+
+    database = duckdb.connect()
+    database.register("runs", pa.ipc.open_file(board).read_all())
+    (found,) = database.sql("select method, suite, value, year(created_at) from runs where headline").fetchall()
+
+    assert found == ("lora", "code", 0.25, 2026)
+
+
+def test_the_board_file_holds_all_rows_compressed_with_the_documented_schema(store):
+    for minute in range(30):
+        store.record(make_run(make_cell(seed=minute), minute=minute))
+
+    path = store.write_board()
+
+    table = pa.ipc.open_file(path).read_all()
+    assert table.schema.equals(schema.runs_schema(), check_metadata=True)
+    assert sorted(table["seed"].to_pylist()) == list(range(30))
+    assert path.stat().st_size < sum(file.stat().st_size for file in cell_files(store)) / 10
+
+
+def test_opening_a_store_creates_nothing(tmp_path):
+    store = Store(tmp_path / "a" / "runs")
+
+    store.check_writable()
+    outcomes = store.outcomes()
+
+    assert outcomes == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- resume
+
+
+def test_done_outweighs_a_later_failure_and_among_others_the_latest_counts(store):
+    a, b = make_cell("a"), make_cell("b")
+    store.record(make_run(a, minute=0))
+    store.record(make_run(a, minute=1, outcome=Outcome.FAILED))
+    store.record(make_run(b, minute=0, outcome=Outcome.FAILED))
+    store.record(make_run(b, minute=1, outcome=Outcome.INTERRUPTED))
+
+    assert store.outcomes() == {a.key: Outcome.DONE, b.key: Outcome.INTERRUPTED}
+
+
+def test_times_of_other_zones_are_compared_as_times(store):
+    store.record(make_run(outcome=Outcome.FAILED, created_at="2026-01-01T12:00:00+02:00"))
+    store.record(make_run(outcome=Outcome.SKIPPED, created_at="2026-01-01T11:00:00+00:00", run_id="later"))
+
+    assert list(store.outcomes().values()) == [Outcome.SKIPPED]
+
+
+def test_done_attempts_that_do_not_agree_are_reported(store):
+    store.record(make_run(value=0.5, minute=0))
+    store.record(make_run(value=0.625, minute=1))
+
+    (problem,) = store.read().problems
+
+    assert problem.startswith("lora, tiny, code, seed 0")
+    assert "tiny_code acc none 0.5, 0.625; oldest first" in problem
+
+
+def test_done_attempts_that_agree_are_no_problem(store):
+    store.record(make_run(value=0.5, minute=0, seconds=1.0))
+    store.record(make_run(value=0.5, minute=1, seconds=2.0))
+
+    assert store.read().problems == ()
+
+
+# ---------------------------------------------------------------- damage
+
+
+def test_no_flipped_bit_is_believed(store):
+    store.record(make_run(make_cell("good")))
+    path = store.record(make_run())
+    whole = path.read_bytes()
+    random.seed(0)
+
+    for _ in range(40):
+        data = bytearray(whole)
+        data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        path.write_bytes(data)
+        contents = store.read()
+
+        assert contents.runs["method"].to_pylist() == ["good"]
+        assert [str(path) in problem and "damaged" in problem for problem in contents.problems] == [True]
+        assert list(store.outcomes()) == [make_cell("good").key]
+
+
+def test_a_flipped_bit_in_the_items_leaves_the_scores_and_says_so(store):
+    path = store.record(make_run(), [make_item()])
+    items = next((store.root / "items").glob("*/*.arrow"))
+    data = bytearray(items.read_bytes())
+    data[len(data) // 2] ^= 4
+    items.write_bytes(data)
+
+    contents = store.read()
+
+    assert contents.runs.num_rows == 1
+    assert contents.items.num_rows == 0
+    assert [str(items) in problem for problem in contents.problems] == [True]
+    assert path.exists()
+
+
+def test_missing_items_are_reported(store):
+    store.record(make_run(), [make_item()])
+    next((store.root / "items").glob("*/*.arrow")).unlink()
+
+    assert ["is missing" in problem for problem in store.read().problems] == [True]
+
+
+def test_torn_and_foreign_files_are_reported_and_stepped_over(store):
+    import hashlib
+
+    path = store.record(make_run())
+    torn = path.with_name(f"{'0' * 32}.{'1' * 32}.arrow")
+    torn.write_bytes(path.read_bytes()[:1000])
+    honest = b"this is no table, but its name is right"
+    foreign = path.with_name(f"{'0' * 32}.{hashlib.blake2b(honest, digest_size=16).hexdigest()}.arrow")
+    foreign.write_bytes(honest)
+    (path.parent / "notes.txt").write_text("mine")
+    (store.root / "cells" / "stray").write_text("mine")
+
+    contents = store.read()
+
+    assert contents.runs.num_rows == 1
+    named = {torn, foreign, path.parent / "notes.txt", store.root / "cells" / "stray"}
+    assert {problem.split(" ")[0] for problem in contents.problems} == set(map(str, named))
+
+
+def test_a_cell_file_renamed_to_another_cell_is_not_believed(store):
+    path = store.record(make_run())
+    digest = path.name.split(".")[1]
+    path.rename(path.with_name(f"{'0' * 32}.{digest}.arrow"))
+    store.record(make_run(make_cell("other")))
+
+    assert store.read().runs["method"].to_pylist() == ["other"]
+    assert list(store.outcomes()) == [make_cell("other").key]
+
+
+NURSERY = """
+import json, os, random, signal, sys, time
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+import pyarrow as pa
+from test_store import Store, make_cell, make_item, make_run
+store, items = Store(Path(sys.argv[1])), [make_item(number) for number in range(50)]
+pa.array([1])  # imports what pyarrow imports late, once for all writers
+random.seed(1)
+acknowledged = []
+for writer in range(30):
+    reader, written = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for seed in range(1000 * writer, 1000 * writer + 1000):
+            store.record(make_run(make_cell(seed=seed), run_id=str(seed)), items)
+            os.write(written, b"%d\\n" % seed)
+        os._exit(0)
+    os.close(written)
+    lines = os.fdopen(reader)
+    seen = [lines.readline() for _ in range(random.randrange(4))]
+    time.sleep(random.uniform(0, 0.02))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    acknowledged += map(int, [*seen, *lines])
+print(json.dumps(acknowledged))
+"""
+
+
+def test_nothing_acknowledged_is_lost_when_writers_are_killed(store):
+    nursery = [sys.executable, "-c", NURSERY, str(store.root), str(Path(__file__).parent)]
+
+    answer = subprocess.run(nursery, capture_output=True, text=True, check=True)
+
+    acknowledged = set(json.loads(answer.stdout))
+    contents = store.read()
+    found = set(contents.runs["seed"].to_pylist())
+    assert len(acknowledged) > 20
+    assert contents.problems == ()
+    assert acknowledged <= found
+    assert contents.items.num_rows == 50 * len(found)
+    store.check_writable()
+    assert list(store.root.glob("*/*/.tmp-*")) == []
+
+
+TORN = """
+import resource, signal, sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from test_store import Store, make_cell, make_item, make_run
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+Store(Path(sys.argv[1])).record(make_run(make_cell("torn")), [make_item()])
+"""
+
+
+@pytest.mark.parametrize("written", [1, 5_000, 20_000])
+def test_a_writer_killed_in_the_middle_of_a_file_leaves_nothing_to_be_read(store, written):
+    # the kernel kills a process at the very byte that would make a file longer than it may be
+    store.record(make_run(make_cell("before")))
+    writer = [sys.executable, "-c", TORN, str(store.root), str(Path(__file__).parent), str(written)]
+
+    answer = subprocess.run(writer, check=False, capture_output=True)
+
+    assert answer.returncode == -signal.SIGXFSZ
+    assert [aside.stat().st_size for aside in store.root.glob("*/*/.tmp-*")] == [written]
+    contents = store.read()
+    assert (contents.runs["method"].to_pylist(), contents.problems) == (["before"], ())
+    store.check_writable()
+    assert list(store.root.glob("*/*/.tmp-*")) == []
+
+
+def test_what_dead_writers_left_is_swept_and_what_living_ones_write_is_not(store):
+    path = store.record(make_run())
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = os.uname().nodename
+    dead, alive = (path.with_name(f".tmp-{host}-{pid}-0123abcd") for pid in (ended.pid, os.getpid()))
+    elsewhere, abandoned = (path.with_name(f".tmp-another.host-1-{name}") for name in ("aa", "bb"))
+    for aside in (dead, alive, elsewhere, abandoned):
+        aside.write_bytes(b"half a file")
+    os.utime(abandoned, (0, 0))
+
+    store.check_writable()
+
+    assert [aside.exists() for aside in (dead, alive, elsewhere, abandoned)] == [False, True, True, False]
+    assert store.read().problems == ()
+
+
+# ---------------------------------------------------------------- folders that will not do
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        for attempt in (Store(root).check_writable, lambda root=root: Store(root).record(make_run())):
+            with pytest.raises(RequestError) as caught:
+                attempt()
+            assert str(caught.value) == (
+                f"{tmp_path / 'file'} is a file, and runs are kept in a folder.\n  Name another folder with --out."
+            )
+
+
+def test_a_folder_of_somebody_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+
+    with pytest.raises(RequestError) as caught:
+        Store(tmp_path).check_writable()
+
+    assert str(caught.value) == (
+        f"{tmp_path} is not a run folder: it holds thesis.tex and no pkt-bench.json.\n  Name another folder with --out."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_that_died_before_its_first_record_can_be_resumed(store):
+    (store.root / "stages").mkdir(parents=True)
+    (store.root / "artifacts").mkdir()
+
+    store.check_writable()
+    store.record(make_run())
+
+    assert store.runs_table().num_rows == 1
+
+
+def test_a_folder_of_a_newer_pkt_bench_is_refused(store):
+    store.create()
+    marker = json.loads((store.root / "pkt-bench.json").read_text())
+    (store.root / "pkt-bench.json").write_text(json.dumps(marker | {"schema_version": 99}))
+
+    for attempt in (store.check_writable, store.outcomes, store.read):
+        with pytest.raises(RequestError, match="made by a newer pkt-bench: its rows have schema 99"):
+            attempt()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": "something else", "schema_version": 1}'])
+def test_a_mark_that_is_not_ours_is_refused(store, content):
+    store.create()
+    (store.root / "pkt-bench.json").write_text(content)
+
+    with pytest.raises(RequestError, match="is not a mark of pkt-bench"):
+        store.check_writable()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "Read-only file system"), (errno.EIO, "Input/output error")],
+)
+def test_a_disk_that_refuses_is_a_storage_error_that_says_what_to_do(store, monkeypatch, number, words):
+    store.record(make_run(make_cell("before")))
+
+    def refuse(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    again = make_run(make_cell("before"), minute=1)
+    for attempt in (store.check_writable, lambda: store.record(again)):
+        with pytest.raises(StorageError, match=words):
+            attempt()
+    monkeypatch.undo()
+
+    assert store.read().runs["method"].to_pylist() == ["before"]
+    assert list(store.root.rglob(".tmp-*")) == []
+
+
+def test_a_place_where_nothing_can_be_made_is_a_storage_error():
+    # not even root can make a folder in /proc
+    with pytest.raises(StorageError, match="/proc/runs cannot be written"):
+        Store(Path("/proc/runs")).check_writable()
+
+
+@pytest.mark.parametrize("prepare", [lambda store: None, lambda store: store.create()], ids=["missing", "empty"])
+def test_reading_where_nothing_was_recorded_says_how_to_record(store, prepare):
+    prepare(store)
+
+    with pytest.raises(RequestError, match=f"pkt-bench run --methods all --out {store.root}"):
+        store.read()
+
+
+def test_the_key_of_a_cell_is_the_digest_of_its_identity():
+    cell = make_cell()
+
+    assert cell.key == digest_of(cell.identity)
