@@ -17,7 +17,8 @@ NAMES = [str(path.relative_to(ROOT)) for path in READMES]
 
 
 def blocks(path, language=""):
-    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [text for said, text in fenced if said == language]
 
 
 def commands(path):

@@ -151,6 +151,8 @@ def test_ctrl_c_ends_with_130_keeps_what_is_done_and_leaves_no_process(pico, pkt
     started = pico.folder / "slow-started"
     started.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pkt_bench", *map(str, arguments(pico, tmp_path / "runs", "scale,slow"))]
+    # as a shell without job control starts it in the background: with SIGINT ignored
+    command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *command]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (

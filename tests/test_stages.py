@@ -1,6 +1,7 @@
 """A stage result is computed once, whoever asks, and never believed when it is torn."""
 
-import multiprocessing
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -60,27 +61,27 @@ def test_a_computation_that_fails_leaves_nothing(cache):
     assert cache.tensors("svd", {}, counting()[0])["x"].sum() == 3
 
 
-def _slowly(root, log):
-    import time
+SLOWLY = """
+import pathlib, sys, time
+from pkt_bench.stages import StageCache
 
-    def compute():
-        with log.open("a") as file:
-            file.write("computed\n")
-        time.sleep(0.5)
-        return {"x": 1}
+root, log = map(pathlib.Path, sys.argv[1:])
 
-    StageCache(root).json("scores", {}, compute)
+def compute():
+    with log.open("a") as file:
+        file.write("computed\\n")
+    time.sleep(0.5)
+    return {"x": 1}
+
+StageCache(root).json("scores", {}, compute)
+"""
 
 
-def test_two_processes_that_want_the_same_compute_it_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
+def test_processes_that_want_the_same_at_once_compute_it_once(tmp_path):
     log = tmp_path / "log"
-    workers = [context.Process(target=_slowly, args=(tmp_path / "stages", log)) for _ in range(3)]
+    command = [sys.executable, "-c", SLOWLY, str(tmp_path / "stages"), str(log)]
 
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
+    workers = [subprocess.Popen(command) for _ in range(3)]
 
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
     assert log.read_text() == "computed\n"

@@ -33,16 +33,17 @@ class Encoded:
 
 
 def encode(record: Record, prompt: PromptSpec, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
-    """Tokenises prompt and answer apart, as lm-eval does when it scores, and cuts the end at `max_length`."""
+    """Tokenises prompt and answer together, as lm-eval does when it scores, and cuts the end at `max_length`.
+
+    The prompt is as many tokens as it has alone, so an answer's first token is the one that follows in the joint text:
+    tokenised apart, a sentencepiece tokenizer would put a blank in front of the answer.
+    """
     prompt_text, answer_text = prompt.render(record)
-    ids = list(tokenizer.encode(prompt_text, add_special_tokens=False))
-    if prompt.bos and tokenizer.bos_token_id is not None:
-        ids.insert(0, tokenizer.bos_token_id)
-    prompt_length = min(len(ids), max_length)
-    ids += tokenizer.encode(answer_text, add_special_tokens=False)
-    if prompt.eos and tokenizer.eos_token_id is not None:
-        ids.append(tokenizer.eos_token_id)
-    return Encoded(tuple(ids[:max_length]), prompt_length)
+    begin = [tokenizer.bos_token_id] if prompt.bos and tokenizer.bos_token_id is not None else []
+    end = [tokenizer.eos_token_id] if prompt.eos and tokenizer.eos_token_id is not None else []
+    prompt_length = len(begin) + len(tokenizer.encode(prompt_text, add_special_tokens=False))
+    ids = [*begin, *tokenizer.encode(prompt_text + answer_text, add_special_tokens=False), *end]
+    return Encoded(tuple(ids[:max_length]), min(prompt_length, max_length))
 
 
 @functools.lru_cache(maxsize=64)

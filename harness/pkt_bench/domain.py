@@ -42,11 +42,13 @@ class Outcome(StrEnum):
 class ModelRef:
     """A checkpoint by reference: a local folder in Hugging Face layout.
 
-    `revision` labels the version in reports; what identifies the weights is the digest the harness takes of the files.
+    `revision` and `name` (by default the folder's) label it in reports; what identifies the weights is the digest the
+    harness takes of the files.
     """
 
     path: Path
     revision: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)

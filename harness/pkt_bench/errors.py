@@ -50,6 +50,14 @@ class ContractError(PktBenchError):
     """A plugin broke a promise of its hook. The cell fails with this as its reason; the run goes on."""
 
 
+class Interrupted(BaseException):
+    """The run was asked to stop and has stopped; `exit_code` by the signal that asked."""
+
+    def __init__(self, exit_code: int = 130) -> None:
+        super().__init__(f"interrupted ({exit_code})")
+        self.exit_code = exit_code
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
     """The error for a name nobody offers: the nearest one first, then all there are."""
     names = sorted(known)

@@ -186,8 +186,8 @@ def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Su
 
 
 def _label(ref: ModelRef) -> str:
-    """A checkpoint for people: the end of its path, never this machine's folders."""
-    return "/".join(ref.path.parts[-2:])
+    """A checkpoint for people: its name and size, never this machine's folders."""
+    return f"{ref.name or ref.path.name} ({models.parameter_count(ref) / 1e6:.3g} M)"
 
 
 def _model_identity(ref: ModelRef) -> dict[str, str]:

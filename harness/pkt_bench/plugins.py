@@ -175,15 +175,26 @@ def code_digest(thing: Callable[..., Any]) -> str:
 
     An editable install changes without a new version; this is what makes a cell's key notice.
     """
-    module = sys.modules[getattr(thing, "__module__", type(thing).__module__)]
-    top = sys.modules.get(module.__name__.partition(".")[0], module)
-    root = Path(getattr(top, "__file__", "") or ".")
+    name = getattr(thing, "__module__", None) or type(thing).__module__
+    root = _outermost(name)
     files = sorted(root.parent.rglob("*.py")) if root.name == "__init__.py" else [root]
     state = hashlib.blake2b(digest_size=16)
     for file in files:
         state.update(file.relative_to(root.parent).as_posix().encode())
         state.update(file.read_bytes())
     return state.hexdigest()
+
+
+def _outermost(module: str) -> Path:
+    """The file of the outermost package around `module` that has one (a namespace package has none)."""
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        file = getattr(sys.modules.get(".".join(parts[:end])), "__file__", None)
+        if file:
+            return Path(file)
+    raise ContractError(
+        f"the code of '{module}' is in no file, so a change of it could not be noticed; put it into a module"
+    )
 
 
 # ---------------------------------------------------------------- finding

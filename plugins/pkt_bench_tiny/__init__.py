@@ -31,8 +31,8 @@ def pkt_bench_pairs() -> Iterable[Pair]:
     yield Pair(
         name="tiny",
         summary="the embedded pair: two small Llamas, the teacher 1.25 times as wide and deep as the student",
-        teacher=ModelRef(_HERE / "pair" / "teacher"),
-        student=ModelRef(_HERE / "pair" / "student"),
+        teacher=ModelRef(_HERE / "pair" / "teacher", name="tiny-teacher"),
+        student=ModelRef(_HERE / "pair" / "student", name="tiny-student"),
     )
 
 

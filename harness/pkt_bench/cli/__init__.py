@@ -14,7 +14,7 @@ from pkt_bench.cli.ls import ls
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
 from pkt_bench.cli.run import run
-from pkt_bench.errors import PktBenchError
+from pkt_bench.errors import Interrupted, PktBenchError
 
 app = typer.Typer(
     name="pkt-bench",
@@ -58,6 +58,9 @@ def main() -> None:
         sys.stdout.flush()
         print(f"pkt-bench: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
         sys.exit(error.exit_code)
+    except Interrupted as interrupted:
+        print("pkt-bench: interrupted before anything was started", file=sys.stderr)  # noqa: T201 - see above
+        sys.exit(interrupted.exit_code)
     except BrokenPipeError:
         # the reader of our output left (`| head`): nothing more can be said, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

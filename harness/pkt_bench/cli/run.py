@@ -13,9 +13,10 @@ import typer
 
 from pkt_bench.cli import options
 from pkt_bench.cli.board import board as show_board
+from pkt_bench.errors import Interrupted
 
 if TYPE_CHECKING:
-    from pkt_bench.executors import Interrupted, Moments
+    from pkt_bench.executors import Moments
     from pkt_bench.planning import Plan
 
 
@@ -50,7 +51,7 @@ def run(
     from pkt_bench.tui import plan as plan_view
     from pkt_bench.tui.run import Announcer
 
-    with _termination():
+    with _signals():
         request, registry, store = options.read(flags)
         if not dry_run:
             store.check_writable()
@@ -76,7 +77,7 @@ def run(
 
 def _execute(plan: Plan, moments: Moments) -> Interrupted | None:
     """Runs the plan's jobs; gives the interruption, if one came."""
-    from pkt_bench.executors import EXECUTORS, Interrupted
+    from pkt_bench.executors import EXECUTORS
     from pkt_bench.request import default_slots
 
     request = plan.request
@@ -89,16 +90,19 @@ def _execute(plan: Plan, moments: Moments) -> Interrupted | None:
 
 
 @contextlib.contextmanager
-def _termination() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does, with its own exit code."""
+def _signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run in order, each with its own exit code.
+
+    SIGINT is taken even where the shell had it ignored, as it does for what it starts in the background: whoever sends
+    one to a run wants it to stop.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
-        from pkt_bench.executors import Interrupted
-
         raise Interrupted(128 + number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

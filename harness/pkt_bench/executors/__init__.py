@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pkt_bench.executors.base import Execute, Interrupted, Moments
+from pkt_bench.executors.base import Execute, Moments
 from pkt_bench.executors.inline import execute_inline
 from pkt_bench.executors.process import execute_in_processes
 
 EXECUTORS: dict[str, Execute] = {"inline": execute_inline, "process": execute_in_processes}
 
-__all__ = ["EXECUTORS", "Execute", "Interrupted", "Moments"]
+__all__ = ["EXECUTORS", "Execute", "Moments"]

@@ -31,11 +31,3 @@ class Execute(Protocol):
 
     def __call__(self, jobs: Sequence[Job], slots: int, moments: Moments) -> None:
         """Runs the jobs."""
-
-
-class Interrupted(BaseException):
-    """The run was asked to stop and has stopped; `exit_code` by the signal that asked."""
-
-    def __init__(self, exit_code: int = 130) -> None:
-        super().__init__(f"interrupted ({exit_code})")
-        self.exit_code = exit_code

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pkt_bench.domain import Job, Outcome
-from pkt_bench.executors.base import Interrupted, Moments
+from pkt_bench.errors import Interrupted
+from pkt_bench.executors.base import Moments
 from pkt_bench.pipeline import Ended, Phase, attempt, run_cell
 
 

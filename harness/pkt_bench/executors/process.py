@@ -22,7 +22,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 from pkt_bench.domain import Cell, Job, Outcome
-from pkt_bench.executors.base import Interrupted, Moments
+from pkt_bench.errors import Interrupted
+from pkt_bench.executors.base import Moments
 from pkt_bench.pipeline import Ended, Phase, attempt, run_cell
 
 GRACE_SECONDS = 3.0
@@ -35,23 +36,20 @@ def execute_in_processes(jobs: Sequence[Job], slots: int, moments: Moments) -> N
     if not jobs:
         return
     crew = _Crew(jobs)
-    threads = [threading.Thread(target=crew.work, name=f"slot {n}") for n in range(min(slots, len(jobs)))]
-    for thread in threads:
-        thread.start()
+    crew.start(min(slots, len(jobs)))
     stopped: BaseException | None = None
-    while crew.alive(threads):
+    while True:
+        # whatever comes, comes inside the `try`: nothing may leave while cells are under way
         try:
-            for event in crew.events():
-                event.tell(moments)
-        except (KeyboardInterrupt, Interrupted) as error:
-            stopped = error if isinstance(error, Interrupted) else Interrupted()
-            crew.stop()
-        except BaseException as error:  # noqa: BLE001 - the children must not outlive a defect in a view
-            stopped = error
-            crew.stop()
-    if stopped is None:
-        stopped = crew.failure
-    if stopped is not None:
+            if stopped is not None:
+                crew.stop()
+            crew.tell(moments)
+            break
+        except KeyboardInterrupt:
+            stopped = stopped or Interrupted()
+        except BaseException as error:  # noqa: BLE001 - a defect in a view, or the signal handler's Interrupted
+            stopped = stopped or error
+    if stopped := stopped or crew.failure:
         raise stopped
 
 
@@ -74,14 +72,24 @@ class _Crew:
         self._seen: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._processes: set[ForkServerProcess] = set()
+        self._threads: list[threading.Thread] = []
         self._context = _server(jobs[0].cell.knobs.threads)
 
     # called in the caller's thread
 
-    def alive(self, threads: Sequence[threading.Thread]) -> bool:
-        return any(thread.is_alive() for thread in threads) or not self._seen.empty()
+    def start(self, slots: int) -> None:
+        # they end with the jobs; as daemons they cannot keep a broken run alive
+        self._threads = [threading.Thread(target=self.work, name=f"slot {n}", daemon=True) for n in range(slots)]
+        for thread in self._threads:
+            thread.start()
 
-    def events(self) -> list[_Event]:
+    def tell(self, moments: Moments) -> None:
+        """Tells what the slots see until the last of them has ended."""
+        while any(thread.is_alive() for thread in self._threads) or not self._seen.empty():
+            for event in self._events():
+                event.tell(moments)
+
+    def _events(self) -> list[_Event]:
         """What was seen since the last call; waits a moment for the first."""
         seen = []
         with contextlib.suppress(queue.Empty):
@@ -91,13 +99,14 @@ class _Crew:
         return seen
 
     def stop(self) -> None:
-        """Starts nothing more and ends what is under way."""
-        self._stopping.set()
-        for process in list(self._processes):
-            _signal_group(process, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_SECONDS
-        while self._processes and time.monotonic() < deadline:
-            time.sleep(0.05)
+        """Starts nothing more and ends what is under way; asked a second time, at once."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            for process in list(self._processes):
+                _signal_group(process, signal.SIGTERM)
+            deadline = time.monotonic() + GRACE_SECONDS
+            while self._processes and time.monotonic() < deadline:
+                time.sleep(0.05)
         for process in list(self._processes):
             _signal_group(process, signal.SIGKILL)
 

@@ -1,0 +1,205 @@
+"""A cell's key changes with everything that can change its result, and with nothing else."""
+
+import dataclasses
+import json
+import os
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from pkt_bench import models, planning, plugins
+from pkt_bench.data import data_digest
+from pkt_bench.domain import ModelRef, Outcome, PromptSpec, Record, Run, digest_of
+from pkt_bench.errors import RequestError
+from pkt_bench.pipeline import new_run_id, now
+from pkt_bench.request import build
+from pkt_bench.store import Store
+
+BASE = {"methods": ["scale"], "pairs": ["pico"], "suites": ["pico"]}
+
+
+@pytest.fixture
+def folder(pico, tmp_path):
+    """A copy of the pico pair and its plugin, to be edited."""
+    copy = tmp_path / "copy"
+    shutil.copytree(pico.folder, copy)
+    return copy
+
+
+def forget():
+    for cached in (models.checkpoint_digest, models.tokenizer_digest, data_digest, planning._task_files_digest):
+        cached.cache_clear()
+
+
+def plan_of(folder, registry=None, assignments=(), **flags):
+    forget()
+    given = {**BASE, "plugins": [folder / "pico_plugin.py"], "out": folder / "runs", **flags}
+    request = build(given, None, assignments)
+    return planning.make_plan(request, registry or plugins.load(request.plugins), Store(request.out))
+
+
+def key_of(folder, registry=None, assignments=(), **flags):
+    return plan_of(folder, registry, assignments, **flags).jobs[-1].cell.key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"limit": 2},
+        {"batch_size": 8},
+        {"threads": 2},
+        {"dtype": "bfloat16"},
+        {"seeds": 2},
+        {"assignments": ["scale.factor=2"]},
+        {"methods": ["noise"]},
+    ],
+    ids=str,
+)
+def test_a_flag_that_can_move_a_number_changes_the_key(folder, change):
+    assert key_of(folder, **change) != key_of(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slots": 3},
+        {"executor": "inline"},
+        {"fresh": True},
+        {"assignments": ["scale.factor=1.5"]},
+        {"methods": ["scale", "scale"]},
+    ],
+    ids=str,
+)
+def test_a_flag_that_cannot_move_a_number_leaves_the_key(folder, change):
+    assert key_of(folder, **change) == key_of(folder)
+
+
+def test_the_out_folder_and_the_order_of_methods_leave_the_keys(folder, tmp_path):
+    one = {job.cell.key for job in plan_of(folder, methods=["scale", "noise"]).jobs}
+    other = {job.cell.key for job in plan_of(folder, methods=["noise", "scale"], out=tmp_path / "elsewhere").jobs}
+
+    assert one == other
+
+
+def edit_weight(path):
+    tensors = load_file(path / "model.safetensors")
+    tensors["model.norm.weight"][0] += 1e-3
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def edit_json(path, **more):
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda folder: edit_weight(folder / "pico" / "teacher"),
+        lambda folder: edit_weight(folder / "pico" / "student"),
+        lambda folder: edit_json(folder / "pico" / "student" / "config.json", rms_norm_eps=1e-3),
+        lambda folder: edit_json(folder / "pico" / "student" / "tokenizer_config.json", padding_side="left"),
+    ],
+    ids=["teacher weight", "student weight", "configuration", "tokenizer"],
+)
+def test_a_changed_checkpoint_changes_the_key(folder, edit):
+    before = key_of(folder)
+
+    edit(folder)
+
+    assert key_of(folder) != before
+
+
+def test_what_is_not_the_checkpoint_leaves_the_key(folder):
+    before = key_of(folder)
+
+    (folder / "pico" / "student" / "README.md").write_text("new words")
+    os.utime(folder / "pico" / "student" / "model.safetensors", (1, 1))
+
+    assert key_of(folder) == before
+
+
+def edited_suite(folder, **fields):
+    registry = plugins.load([folder / "pico_plugin.py"])
+    offer = registry.suites.get("pico")
+    changed = dataclasses.replace(offer, item=dataclasses.replace(offer.item, **fields))
+    registry.suites.offers["pico"] = [changed]
+    return registry
+
+
+def test_a_changed_record_prompt_or_test_document_changes_the_key(folder):
+    plain = plugins.load([folder / "pico_plugin.py"]).suites.get("pico").item
+
+    keys = {
+        key_of(folder, edited_suite(folder)),
+        key_of(folder, edited_suite(folder, records=lambda split: [*plain.records(split), Record.of("a", "b")])),
+        key_of(folder, edited_suite(folder, prompt=PromptSpec(user="Q: {content}"))),
+        key_of(folder, edited_suite(folder, test_prompts=lambda: ["other"])),
+    }
+
+    assert len(keys) == 4
+
+
+def test_an_edited_task_file_changes_the_key(folder):
+    before = key_of(folder, edited_suite(folder))
+    path = folder / "edited-tasks"
+    shutil.copytree(folder / "pico-tasks", path)
+    same = key_of(folder, edited_suite(folder, task_path=path))
+    with (path / "pico.yaml").open("a") as file:
+        file.write("description: 'Think.'\n")
+
+    assert same == before
+    assert key_of(folder, edited_suite(folder, task_path=path)) != before
+
+
+def test_a_pair_in_another_place_under_another_name_has_another_key_only_for_its_name(folder, tmp_path):
+    shutil.copytree(folder / "pico", tmp_path / "moved")
+    pair = f"{tmp_path}/moved/teacher:{tmp_path}/moved/student"
+
+    here = plan_of(folder).jobs[0].cell.identity
+    there = plan_of(folder, pairs=[pair]).jobs[0].cell.identity
+
+    assert {**there, "pair": here["pair"]} == here
+
+
+def test_only_done_counts_as_done(folder):
+    plan = plan_of(folder)
+    store = Store(plan.request.out)
+    cell = plan.jobs[0].cell
+
+    states = []
+    for outcome in (Outcome.FAILED, Outcome.INTERRUPTED, Outcome.NO_EFFECT, Outcome.SKIPPED, Outcome.DONE):
+        store.record(Run(new_run_id(), cell, outcome, "", now()))
+        states.append(len(plan_of(folder).done))
+
+    assert states == [0, 0, 0, 0, 1]
+
+
+def test_records_that_are_test_documents_are_reported(folder):
+    suite = plugins.load([folder / "pico_plugin.py"]).suites.get("pico").item
+    leaking = edited_suite(folder, records=lambda split: [Record.of(p, " x") for p in suite.test_prompts()[:3]])
+
+    plan = plan_of(folder, leaking)
+
+    assert "suite 'pico': 3 train records have the prompt of a test document" in plan.warnings
+
+
+def test_a_teacher_no_larger_than_the_student_is_refused_unless_allowed(folder):
+    student = folder / "pico" / "student"
+
+    with pytest.raises(RequestError, match="is not larger than the student"):
+        plan_of(folder, pairs=[f"{student}:{student}"])
+    assert plan_of(folder, pairs=[f"{student}:{student}"], allow_small_teacher=True).jobs
+
+
+def test_a_key_does_not_depend_on_the_order_of_a_mapping():
+    assert digest_of({"a": 1, "b": {"c": 2, "d": 3}}) == digest_of({"b": {"d": 3, "c": 2}, "a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest_of({"a": float("nan")})
+
+
+def test_a_model_reference_is_labelled_by_its_name_and_size(folder):
+    cell = plan_of(folder).jobs[0].cell
+
+    assert cell.teacher.startswith("teacher (0.")
+    assert ModelRef(folder, name="x") != ModelRef(folder)
