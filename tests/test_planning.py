@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from pkt_bench import models, planning, plugins
 from pkt_bench.data import data_digest
 from pkt_bench.domain import ModelRef, Outcome, PromptSpec, Record, Run, digest_of
-from pkt_bench.errors import RequestError
+from pkt_bench.errors import RequestError, UnavailableError
 from pkt_bench.pipeline import new_run_id, now
 from pkt_bench.request import build
 from pkt_bench.store import Store
@@ -28,7 +28,7 @@ def folder(pico, tmp_path):
 
 
 def forget():
-    for cached in (models.checkpoint_digest, models.tokenizer_digest, data_digest, planning._task_files_digest):
+    for cached in (models.checkpoint_digest, models.tokenizer_digest, data_digest, planning._folder_digest):
         cached.cache_clear()
 
 
@@ -203,3 +203,50 @@ def test_a_model_reference_is_labelled_by_its_name_and_size(folder):
 
     assert cell.teacher.startswith("teacher (0.")
     assert ModelRef(folder, name="x") != ModelRef(folder)
+
+
+def test_a_changed_answer_beside_the_task_changes_the_key(folder):
+    before = key_of(folder, edited_suite(folder))
+    path = folder / "edited-tasks"
+    shutil.copytree(folder / "pico-tasks", path)
+    documents = json.loads((path / "documents.json").read_text())
+    documents[0]["gold"] = 3
+    (path / "documents.json").write_text(json.dumps(documents))
+
+    assert key_of(folder, edited_suite(folder, task_path=path)) != before
+
+
+def test_an_edited_plugin_changes_the_key_of_its_methods(folder):
+    before = key_of(folder)
+    plugin = folder / "pico_plugin.py"
+    plugin.write_text(plugin.read_text() + "\n# edited\n")
+
+    assert key_of(folder) != before
+
+
+def test_generation_settings_of_a_checkpoint_are_part_of_it(folder):
+    before = key_of(folder)
+
+    (folder / "pico" / "student" / "generation_config.json").write_text('{"repetition_penalty": 1.6}')
+
+    assert key_of(folder) != before
+
+
+def test_a_skip_that_raises_skips_its_own_cell_and_names_its_author(folder):
+    plugin = folder / "pico_plugin.py"
+    plugin.write_text(
+        plugin.read_text().replace('lambda question: "it is Monday"', "lambda question: question.nothing")
+    )
+
+    plan = plan_of(folder, methods=["choosy", "scale"])
+
+    assert [job.cell.method for job in plan.jobs] == ["scale"]
+    assert plan.skips[0].reason.startswith("the skip of pico_plugin.py/choosy raised AttributeError")
+
+
+def test_records_that_cannot_be_had_are_an_error_that_names_the_suite(folder):
+    def broken(split):
+        raise KeyError(split)
+
+    with pytest.raises(UnavailableError, match=r"suite pico_plugin\.py/pico: its records cannot be had: KeyError"):
+        plan_of(folder, edited_suite(folder, records=broken))

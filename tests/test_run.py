@@ -190,3 +190,67 @@ def test_sigterm_ends_with_143(pico, tmp_path):
 
     assert run.returncode == 143
     assert rows_of(tmp_path / "runs")["slow"]["outcome"] == "interrupted"
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_while_its_first_process_is_being_made_ends_soon(pico, tmp_path):
+    command = [sys.executable, "-m", "pkt_bench", *map(str, arguments(pico, tmp_path / "runs", "slow"))]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    line = ""
+    while "started slow" not in line:
+        line = run.stderr.readline()
+
+    sent = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=60)
+
+    assert run.returncode == 130
+    assert time.monotonic() - sent < 20
+
+
+@pytest.mark.slow
+def test_two_runs_on_one_folder_share_the_work(pico, tmp_path):
+    out = tmp_path / "runs"
+    methods = "pico-student,scale,noise,patches"
+    command = [sys.executable, "-m", "pkt_bench", *map(str, arguments(pico, out, methods, "--seeds", "2"))]
+
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [run.communicate(timeout=240) for run in runs]
+
+    cells = [path.name[:32] for path in (out / "cells").rglob("*.arrow")]
+    tables = [pa.ipc.open_file(path).read_all().to_pylist() for path in sorted((out / "cells").rglob("*.arrow"))]
+    done = [row["cell_key"] for rows in tables for row in rows if row["outcome"] == "done"]
+    assert all("is not a saved student" not in err for _, err in said)
+    # `patches` never gets done, so each run tries it; what is done is done once
+    assert len(done) == len(set(done)) == 6
+    assert len(set(cells)) == 8
+    assert [run.returncode for run in runs] == [1, 1]
+
+
+@pytest.mark.slow
+def test_what_another_attempt_cost_is_not_taken_for_a_failed_ones(pico, pkt_bench, tmp_path):
+    """The method fails in its second attempt: its row must know nothing of what the first one changed."""
+    plugin = tmp_path / "moody.py"
+    plugin.write_text(
+        "import os\nfrom pkt_bench import Method, Settings, Transferred, hookimpl\n\n\n"
+        "def transfer(context):\n"
+        "    if os.environ.get('MOOD') == 'bad':\n        raise ValueError('no')\n"
+        "    context.pair.student.lm_head.weight.data *= 2\n"
+        "    largest = context.pair.student.lm_head.weight.max()\n"
+        "    return Transferred(context.pair.student, notes={'scalar': largest})\n\n\n"
+        "@hookimpl\ndef pkt_bench_methods():\n"
+        "    yield Method('moody', 'm', 'control', transfer, Settings)\n"
+    )
+    more = ("--plugin", plugin, "--executor", "inline", "--fresh")
+
+    good = pkt_bench(*arguments(pico, tmp_path / "runs", "moody", *more))
+    bad = pkt_bench(*arguments(pico, tmp_path / "runs", "moody", *more), MOOD="bad")
+
+    tables = [pa.ipc.open_file(path).read_all().to_pylist()[0] for path in (tmp_path / "runs").rglob("cells/*/*.arrow")]
+    by_outcome = {row["outcome"]: row for row in tables}
+    assert (good.code, bad.code) == (0, 1)
+    assert by_outcome["done"]["changed_tensors"] == 1
+    assert isinstance(json.loads(by_outcome["done"]["notes"])["scalar"], float)
+    assert by_outcome["failed"]["changed_tensors"] is None
+    assert by_outcome["failed"]["transfer_seconds"] is None
+    assert by_outcome["done"]["payload_bytes"] is None

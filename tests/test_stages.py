@@ -27,12 +27,14 @@ def counting(value=1.0):
 def test_the_same_inputs_compute_once_and_others_again(cache):
     compute, calls = counting()
 
-    first = cache.tensors("svd", {"a": 1, "b": [2, 3]}, compute)
-    same = cache.tensors("svd", {"b": [2, 3], "a": 1}, compute)
+    first, computed = cache.tensors("svd", {"a": 1, "b": [2, 3]}, compute)
+    same, reused = cache.tensors("svd", {"b": [2, 3], "a": 1}, compute)
     cache.tensors("svd", {"a": 2, "b": [2, 3]}, compute)
     cache.tensors("other", {"a": 1, "b": [2, 3]}, compute)
 
     assert torch.equal(first["x"], same["x"])
+    assert computed is None
+    assert reused > 0
     assert len(calls) == 3
 
 
@@ -44,7 +46,7 @@ def test_a_rotten_entry_is_computed_again(cache):
     content[-1] ^= 1
     file.write_bytes(bytes(content))
 
-    again = cache.tensors("svd", {}, compute)
+    again, _ = cache.tensors("svd", {}, compute)
 
     assert torch.equal(again["x"], torch.ones(3))
     assert len(calls) == 2
@@ -58,11 +60,12 @@ def test_a_computation_that_fails_leaves_nothing(cache):
         cache.tensors("svd", {}, fail)
 
     assert not list(cache.root.rglob("MANIFEST.json"))
-    assert cache.tensors("svd", {}, counting()[0])["x"].sum() == 3
+    assert cache.tensors("svd", {}, counting()[0])[0]["x"].sum() == 3
 
 
 SLOWLY = """
 import pathlib, sys, time
+import torch
 from pkt_bench.stages import StageCache
 
 root, log = map(pathlib.Path, sys.argv[1:])
@@ -71,9 +74,9 @@ def compute():
     with log.open("a") as file:
         file.write("computed\\n")
     time.sleep(0.5)
-    return {"x": 1}
+    return {"x": torch.ones(1)}
 
-StageCache(root).json("scores", {}, compute)
+StageCache(root).tensors("scores", {}, compute)
 """
 
 

@@ -1,12 +1,15 @@
 """The store: what is recorded stays recorded, and what is damaged is never believed."""
 
 import errno
+import hashlib
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import duckdb
@@ -19,19 +22,28 @@ from pkt_bench.store import Store
 from pkt_bench_leaderboards import schema
 
 
-def make_cell(method="lora", suite="code", seed=0, limit=None, **identity):
+def make_cell(method="lora", suite="code", seed=0, limit=None, knobs=None, **identity):
+    """A cell; `method` and `suite` are names, or what the identity says of them."""
+    knobs = knobs or Knobs(limit=limit)
+    if isinstance(method, str):
+        method = {"name": method, "version": "2", "paradigm": "language", "distribution_version": "0.1"}
+    if isinstance(suite, str):
+        suite = {"name": suite, "code": "1" * 32, "task_files": "2" * 32}
     asked = {
-        "method": {"name": method, "version": "2", "paradigm": "language", "distribution_version": "0.1"},
+        "method": method,
         "teacher": {"revision": "t1", "digest": "a" * 32},
         "student": {"revision": "s1", "digest": "b" * 32},
         "data_hash": "d" * 32,
         "prompt_hash": "e" * 32,
         "suite": suite,
-        "tasks": [{"name": f"tiny_{suite}"}],
+        "tasks": [{"name": f"tiny_{suite['name']}"}],
         "seed": seed,
-        "libraries": {"lm_eval": "0.4"},
+        "knobs": asdict(knobs),
+        "libraries": {"torch": "2.13"},
+        "scorer": {"lm_eval": "0.4.13"},
     }
-    return Cell(method, "pkt-bench", '{"rank":8}', "tiny", suite, seed, Knobs(limit=limit), asked | identity)
+    names = method["name"], "pkt-bench", '{"rank":8}', "tiny", suite["name"]
+    return Cell(*names, seed, knobs, asked | identity)
 
 
 def make_score(value=0.5, task="tiny_code", **given):
@@ -62,8 +74,9 @@ def make_run(cell=None, value=0.5, minute=0, outcome=Outcome.DONE, **given):
     return Run(**(fields | given))
 
 
-def make_item(number=0, value=1.0):
-    return Item("tiny_code", "acc", "none", number, f"doc {number}", f"prompt {number}", "2 + 2 =", "4", "four", value)
+def make_item(number=0, value=1.0, doc_hash=None, metric="acc"):
+    doc_hash = doc_hash or f"doc {number}"
+    return Item("tiny_code", metric, "none", number, doc_hash, f"prompt {number}", "2 + 2 =", "4", "four", value)
 
 
 @pytest.fixture
@@ -126,7 +139,7 @@ def test_a_run_comes_back_as_it_was_recorded(store):
         "reason": "",
         "python": "3.11.7",
         "libraries": '{"lm_eval":"0.4.13","torch":"2.13"}',
-        "scorer": "lm-eval 0.4",
+        "scorer": "lm-eval 0.4.13",
         "dtype": "float32",
         "batch_size": 16,
     }
@@ -160,7 +173,7 @@ def test_a_run_that_is_not_done_is_one_row_without_a_task(store):
         None,
         None,
     )
-    assert row["scorer"] == "lm-eval 0.4"
+    assert row["scorer"] == "lm-eval 0.4.13"
 
 
 @pytest.mark.parametrize("not_a_number", [float("nan"), float("inf")])
@@ -177,19 +190,32 @@ def test_what_is_no_number_is_null(store, not_a_number):
 @pytest.mark.parametrize(
     "other",
     [
-        {"run": make_run(make_cell(limit=5))},
-        {"run": make_run(make_cell(data_hash="0" * 32))},
-        {"run": make_run(make_cell(student={"digest": "0" * 32}))},
-        {"run": make_run(scores=(make_score(task_hash="0" * 32),))},
-        {"run": make_run(scores=(make_score(shots=4),))},
-        {"run": make_run(scores=(make_score(n=99),))},
+        make_cell(limit=5),
+        make_cell(data_hash="0" * 32),
+        make_cell(student={"digest": "0" * 32}),
+        make_cell(knobs=Knobs(device="cuda")),
+        make_cell(knobs=Knobs(threads=2)),
+        make_cell(knobs=Knobs(batch_size=8)),
+        make_cell(scorer={"lm_eval": "0.4.14"}),
+        make_cell(suite={"name": "code", "code": "0" * 32, "task_files": "2" * 32}),
+        make_cell(suite={"name": "code", "code": "1" * 32, "task_files": "0" * 32}),
+        make_score(task_hash="0" * 32),
+        make_score(shots=4),
+        make_score(n=99),
+        make_item(doc_hash="doc 0 with another answer"),
     ],
-    ids=["limit", "records", "student", "task", "shots", "documents"],
+    ids=[
+        *("limit", "records", "student", "device", "threads", "batch", "scorer", "suite code", "task files"),
+        *("task", "shots", "documents", "right answer"),
+    ],
 )
 def test_what_moves_the_number_moves_the_comparability_key(tmp_path, other):
+    cell, score, item = (
+        other if isinstance(other, type(usual)) else usual for usual in (make_cell(), make_score(), make_item())
+    )
     keys = []
-    for name, run in (("a", make_run()), ("b", other["run"])):
-        Store(tmp_path / name).record(run)
+    for name, run, items in (("a", make_run(), [make_item()]), ("b", make_run(cell, scores=(score,)), [item])):
+        Store(tmp_path / name).record(run, items)
         keys += Store(tmp_path / name).runs_table()["comparability"].to_pylist()
 
     assert keys[0] != keys[1]
@@ -202,12 +228,55 @@ def test_method_seed_and_settings_do_not_move_the_comparability_key(store):
     assert len(store.runs_table()["comparability"].unique()) == 1
 
 
+def test_the_documents_hash_is_of_task_number_and_hash_of_each_document_once(store):
+    items = [make_item(1), make_item(0), make_item(0, metric="f1")]
+
+    store.record(make_run(), items)
+
+    (row,) = store.runs_table().to_pylist()
+    # BLAKE2b-128 of the canonical JSON
+    expected = b'{"documents":[["tiny_code",0,"doc 0"],["tiny_code",1,"doc 1"]]}'
+    assert row["documents_hash"] == hashlib.blake2b(expected, digest_size=16).hexdigest()
+
+
+def test_where_the_plan_knew_nothing_of_what_judges_the_hash_of_it_is_null(store):
+    store.record(make_run(make_cell(suite={"name": "code"})))
+
+    (row,) = store.runs_table().to_pylist()
+    assert (row["scoring_hash"], row["documents_hash"]) == (None, None)
+
+
+VARIANT_METHOD = {"name": "lora", "version": "2", "code": "9" * 32}
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ({"seed": 1}, True),
+        ({"limit": 5}, True),
+        ({"suite": "facts"}, True),
+        ({"suite": {"name": "code", "code": "0" * 32}}, True),
+        ({"pair": "another name of the same models"}, True),
+        ({"method": VARIANT_METHOD | {"code": "8" * 32}}, False),
+        ({"libraries": {"torch": "2.14"}}, False),
+        ({"knobs": Knobs(threads=2)}, False),
+        ({"student": {"digest": "0" * 32}}, False),
+    ],
+    ids=["seed", "limit", "suite", "suite code", "pair name", "method code", "libraries", "threads", "student"],
+)
+def test_a_variant_is_all_that_can_move_a_result_but_suite_seed_limit_and_names(store, other, same):
+    store.record(make_run(make_cell(**({"method": VARIANT_METHOD} | other)), minute=1))
+    store.record(make_run(make_cell(method=VARIANT_METHOD)))
+
+    variants = store.runs_table()["variant"].to_pylist()
+
+    assert (len(set(variants)) == 1) is same
+
+
 # ---------------------------------------------------------------- files
 
 
 def test_a_file_is_named_after_its_cell_and_the_digest_of_its_bytes(store):
-    import hashlib
-
     run = make_run()
 
     path = store.record(run, [make_item()])
@@ -259,11 +328,30 @@ def test_the_board_file_holds_all_rows_compressed_with_the_documented_schema(sto
 def test_opening_a_store_creates_nothing(tmp_path):
     store = Store(tmp_path / "a" / "runs")
 
-    store.check_writable()
     outcomes = store.outcomes()
 
     assert outcomes == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trying_the_folder_leaves_it_empty_for_a_run_that_starts_beside(tmp_path):
+    store = Store(tmp_path / "a" / "runs")
+
+    store.check_writable()
+    store.check_writable()
+
+    assert list(store.root.iterdir()) == []
+
+
+def test_two_runs_that_start_at_once_both_find_the_folder(tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(50):
+            store = Store(tmp_path / str(number) / "runs")
+            trials = [pool.submit(store.check_writable), pool.submit(store.check_writable)]
+
+            refusals = [trial.exception() for trial in trials]
+
+            assert refusals == [None, None]
 
 
 # ---------------------------------------------------------------- resume
@@ -346,8 +434,6 @@ def test_missing_items_are_reported(store):
 
 
 def test_torn_and_foreign_files_are_reported_and_stepped_over(store):
-    import hashlib
-
     path = store.record(make_run())
     torn = path.with_name(f"{'0' * 32}.{'1' * 32}.arrow")
     torn.write_bytes(path.read_bytes()[:1000])

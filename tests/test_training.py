@@ -282,3 +282,18 @@ def test_a_rate_that_diverges_is_out_of_the_choice(context_of, monkeypatch):
 
     assert trained.tried[1e-1] is None
     assert trained.learning_rate == 1e-3
+
+
+def test_a_validation_loss_that_is_no_number_never_wins(context_of, monkeypatch):
+    context = context_of()
+    plain = training.mean_loss
+    monkeypatch.setattr(
+        training, "mean_loss", lambda *given: math.nan if len(calls) == 0 and not calls.append(1) else plain(*given)
+    )
+    calls = []
+
+    trained = finetune(
+        context, context.pair.student, FinetuneSettings(epochs=1, batch_size=4, learning_rate=(1e-1, 1e-3)), RECORDS
+    )
+
+    assert (trained.learning_rate, trained.tried[1e-1]) == (1e-3, None)

@@ -82,7 +82,7 @@ def probe_ids(loaded: LoadedPair, prompts: list[list[int]]) -> torch.Tensor:
     """A fixed batch of token ids `(b, t)` to compare logits on: the prompts cut to the shortest of them, at most 64."""
     import torch
 
-    length = max(1, min(64, *(len(ids) for ids in prompts)))
+    length = max(1, min([64, *(len(ids) for ids in prompts)]))
     return torch.tensor([ids[:length] for ids in prompts], device=loaded.device)
 
 
@@ -104,6 +104,8 @@ def _save_change(model: PreTrainedModel, loaded: LoadedPair, folder: Path) -> Ar
     from safetensors.torch import save_file
 
     is_adapter = isinstance(model, PeftModel)
+    if is_adapter:
+        _check_plain(model)
     pristine = loaded.pristine_student.state_dict()
     state = _base_state(model) if is_adapter else dict(model.state_dict())
     _check_same_tensors(state, pristine)
@@ -124,6 +126,19 @@ def _save_change(model: PreTrainedModel, loaded: LoadedPair, folder: Path) -> Ar
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     kind: Kind = "adapter" if is_adapter else "tensors" if changed else "student"
     return Artifact(kind, size, len(deltas), (moved / weight) ** 0.5 if weight else 0.0)
+
+
+def _check_plain(model: PreTrainedModel) -> None:
+    """What is saved is what PEFT calls one LoRA adapter named default; anything else can be handed over merged."""
+    found = {name: str(getattr(c.peft_type, "value", c.peft_type)) for name, c in model.peft_config.items()}
+    config = next(iter(model.peft_config.values()))
+    extras = [name for name in ("use_dora", "modules_to_save") if getattr(config, name, None)]
+    if found != {"default": "LORA"} or extras:
+        what = ", ".join(f"{name}: {kind}" for name, kind in found.items()) + "".join(f", {name}" for name in extras)
+        raise ContractError(
+            f"the new student carries adapters that cannot be saved as they are ({what}); one LoRA adapter named"
+            " 'default' can. Merge them (merge_and_unload) and return the plain model."
+        )
 
 
 def _save_adapter(model: PreTrainedModel, folder: Path) -> None:

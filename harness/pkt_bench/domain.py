@@ -291,6 +291,7 @@ class Job:
     suite: str
     plugins: tuple[Path, ...]
     out: Path
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

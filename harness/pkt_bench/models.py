@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import struct
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
 
 
 # ---------------------------------------------------------------- from the files, without torch
@@ -57,7 +67,7 @@ def architecture(ref: ModelRef) -> Architecture:
             positions=config["max_position_embeddings"],
             tied=bool(config.get("tie_word_embeddings", False)),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise RequestError(
             f"{path} is not the configuration of a decoder-only model that pkt-bench can read: {error!r}"
         ) from None
@@ -72,7 +82,10 @@ def weight_files(ref: ModelRef) -> list[Path]:
     """
     index = ref.path / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise IntegrityError(f"{index} is not an index of weight files: {error!r}. Fetch it again.") from None
         files = [ref.path / name for name in names]
     else:
         files = sorted(ref.path.glob("*.safetensors"))
@@ -104,7 +117,7 @@ def _check_safetensors(file: Path) -> None:
             # a header that says it is longer than the file cannot be read whole, and is no JSON
             header = json.loads(stream.read(min(header_bytes, size)))
             body = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"{file} ({size} bytes) is not a safetensors file: {error}. {advice}") from None
     if size != 8 + header_bytes + body:
         raise IntegrityError(
@@ -153,12 +166,14 @@ def parameter_count(ref: ModelRef) -> int:
 
 @functools.lru_cache(maxsize=64)
 def checkpoint_digest(ref: ModelRef) -> str:
-    """BLAKE2b-128 over configuration, tokenizer and weight files: what identifies a checkpoint, whatever its path."""
+    """BLAKE2b-128 over configurations, tokenizer and weight files: what identifies a checkpoint, whatever its path."""
     state = hashlib.blake2b(digest_size=16)
     config = json.loads((ref.path / "config.json").read_text(encoding="utf-8"))
     config.pop("_name_or_path", None)
     state.update(json.dumps(config, sort_keys=True).encode())
     state.update(tokenizer_digest(ref).encode())
+    generation = ref.path / "generation_config.json"
+    state.update(generation.read_bytes() if generation.is_file() else b"")
     for file in weight_files(ref):
         with file.open("rb") as stream:
             state.update(hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).digest())
@@ -245,6 +260,7 @@ class LoadedPair:
     device: str = "cpu"
     dtype: str = "float32"
     prints: dict[str, str] = field(default_factory=dict)
+    load_seconds: dict[str, float] = field(default_factory=dict)
 
     @functools.cached_property
     def teacher(self) -> PreTrainedModel:
@@ -254,7 +270,7 @@ class LoadedPair:
     @functools.cached_property
     def student(self) -> PreTrainedModel:
         """The copy of the student that a method may change, in evaluation mode."""
-        return load(self.pair.student, self.dtype, self.device)
+        return self._timed("student", self.pair.student)
 
     @functools.cached_property
     def pristine_student(self) -> PreTrainedModel:
@@ -262,8 +278,14 @@ class LoadedPair:
         return self._guarded("pristine_student", self.pair.student)
 
     def _guarded(self, role: str, ref: ModelRef) -> PreTrainedModel:
-        model = load(ref, self.dtype, self.device).requires_grad_(requires_grad=False)
+        model = self._timed(role, ref).requires_grad_(requires_grad=False)
         self.prints[role] = fingerprint(model)
+        return model
+
+    def _timed(self, role: str, ref: ModelRef) -> PreTrainedModel:
+        started = time.monotonic()
+        model = load(ref, self.dtype, self.device)
+        self.load_seconds[role] = time.monotonic() - started
         return model
 
     def check_untouched(self) -> None:

@@ -20,15 +20,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pkt_bench import artifacts, environment, models, plugins, scoring
 from pkt_bench.data import encode
-from pkt_bench.domain import Cost, Health, Job, Outcome, Run, Skip
+from pkt_bench.domain import SPLITS, Cost, Health, Job, Method, Outcome, Record, Run, Skip
 from pkt_bench.errors import ContractError, IntegrityError, PktBenchError
 from pkt_bench.stages import StageCache
 from pkt_bench.store import Store
 from pkt_bench.transfer import Report, TransferContext, Transferred
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 Phase = Literal["transfer", "score"]
 HANDOVER = "handover.json"
@@ -49,23 +52,39 @@ class Ended:
 Call = Callable[[Phase, Job], Ended]
 
 
-def run_cell(job: Job, call: Call) -> Run:
-    """Runs one cell; `call` runs a phase, here or in another process, and says how it ended.
+def claim(job: Job) -> FileLock:
+    """The lock on a cell: who holds it runs the cell, so that two runs on one folder share the work.
 
-    Every cell ends as a row: a phase that fails, or a process that dies, gives a `Run` with its reason.
+    A dead holder's lock is free at once. Locks save work; that a row is whole is the store's affair.
     """
+    from filelock import FileLock
+
+    folder_of(job).parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder_of(job).with_name(f".{job.cell.key}.lock"))
+
+
+def run_cell(job: Job, call: Call) -> Run:
+    """Runs one cell, under its lock; `call` runs a phase, here or in another process, and says how it ended.
+
+    Every cell ends as a row: a phase that fails, or a process that dies, gives a `Run` with its reason. A cell that
+    another run finished in the meantime is not run again.
+    """
+    store = Store(job.out)
+    if not job.fresh and store.is_done(job.cell.key):
+        return Run(new_run_id(), job.cell, Outcome.DONE, "done by another run in the meantime", now())
     started = time.monotonic()
+    # what an earlier attempt left must not be taken for this one's
+    shutil.rmtree(folder_of(job), ignore_errors=True)
     ended = call("transfer", job)
     if ended.outcome is None:
         ended = call("score", job)
     if ended.run is not None:
         return ended.run
-    outcome = ended.outcome or Outcome.FAILED
     handover = _read_handover(job)
     run = Run(
         run_id=new_run_id(),
         cell=job.cell,
-        outcome=outcome,
+        outcome=ended.outcome or Outcome.FAILED,
         reason=ended.reason,
         created_at=now(),
         cost=handover.cost,
@@ -73,7 +92,7 @@ def run_cell(job: Job, call: Call) -> Run:
         environment=handover.environment,
         seconds=time.monotonic() - started,
     )
-    Store(job.out).record(run, ())
+    store.record(run, ())
     return run
 
 
@@ -96,6 +115,7 @@ class Handover:
     cost: Cost = field(default_factory=Cost)
     health: Health = field(default_factory=Health)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def transfer(job: Job, report: Report) -> Ended:
@@ -110,8 +130,7 @@ def transfer(job: Job, report: Report) -> Ended:
     registry = plugins.load(job.plugins)
     method, suite = registry.methods.get(job.method).item, registry.suites.get(job.suite).item
     report("load", None)
-    shutil.rmtree(folder_of(job), ignore_errors=True)
-    started, cpu_started = time.monotonic(), time.process_time()
+    started = time.monotonic()
     _check_checkpoints(job)
     loaded = models.LoadedPair(job.pair, knobs.device, knobs.dtype)
     context = TransferContext(
@@ -122,13 +141,19 @@ def transfer(job: Job, report: Report) -> Ended:
         device=knobs.device,
         cache=StageCache(job.out / "stages"),
         report=report,
+        made_by={
+            "method": job.cell.identity["method"]["code"],
+            **{name: job.cell.identity[name] for name in ("harness", "libraries")},
+            "threads": knobs.threads,
+        },
     )
     environment.seed_everything(context.stage_seed("transfer"))
-    loaded_at = time.monotonic()
+    began = time.monotonic()
 
     transferred = method.transfer(context)
 
-    transferred_at = time.monotonic()
+    took = time.monotonic() - began
+    loading = sum(loaded.load_seconds.values())
     if not isinstance(transferred, Transferred):
         raise ContractError(f"{method.name}.transfer returned {type(transferred).__name__}, not Transferred")
     report("save", None)
@@ -140,21 +165,22 @@ def transfer(job: Job, report: Report) -> Ended:
         injection_change=context.ledger.injection_change,
         changed_tensors=artifact.changed_tensors,
         selection=transferred.selection,
-        notes=transferred.notes,
+        notes=json.loads(json.dumps(dict(transferred.notes), default=_plain)),
     )
     cost = Cost(
-        load_seconds=loaded_at - started,
-        transfer_seconds=transferred_at - loaded_at,
-        transfer_cpu_seconds=time.process_time() - cpu_started,
+        load_seconds=loading,
+        transfer_seconds=took - loading,
+        transfer_cpu_seconds=time.process_time(),
         peak_rss_bytes=environment.peak_rss_bytes(),
         peak_device_bytes=environment.peak_device_bytes(knobs.device),
-        trainable_parameters=context.ledger.trainable_parameters,
-        tokens_trained=context.ledger.tokens_trained,
-        payload_bytes=sum(t.numel() * t.element_size() for t in transferred.payload.values()),
+        trainable_parameters=_known(context.ledger.trainable_parameters, method),
+        tokens_trained=_known(context.ledger.tokens_trained, method),
+        payload_bytes=_bytes_moved(transferred),
         artifact_bytes=artifact.bytes,
         stage_seconds=context.ledger.stage_seconds,
     )
-    _write_handover(job, Handover(cost, health, environment.describe(knobs.device, knobs.threads)))
+    described = environment.describe(knobs.device, knobs.threads)
+    _write_handover(job, Handover(cost, health, described, time.monotonic() - started))
     if method.changes_student and artifact.changed_tensors == 0:
         return Ended(Outcome.NO_EFFECT, f"{method.name} claims to change the student and moved no byte")
     return Ended()
@@ -172,7 +198,7 @@ def score(job: Job, report: Report) -> Ended:
     suite = registry.suites.get(job.suite).item
     handover = _read_handover(job)
     report("score", None)
-    started, cpu_started = time.monotonic(), time.process_time()
+    started = time.monotonic()
     environment.seed_everything(0)
     _check_checkpoints(job)
     model, tokenizer = artifacts.load_artifact(folder_of(job), job.pair, knobs.dtype, knobs.device)
@@ -190,12 +216,12 @@ def score(job: Job, report: Report) -> Ended:
         cost=replace(
             spent,
             score_seconds=seconds,
-            score_cpu_seconds=time.process_time() - cpu_started,
+            score_cpu_seconds=time.process_time(),
             peak_rss_bytes=max(spent.peak_rss_bytes or 0, environment.peak_rss_bytes()),
         ),
         health=replace(handover.health, reload_difference=difference),
         environment=handover.environment,
-        seconds=(spent.load_seconds or 0) + (spent.transfer_seconds or 0) + seconds,
+        seconds=handover.seconds + seconds,
     )
     Store(job.out).record(run, items)
     return Ended(run=run)
@@ -252,11 +278,11 @@ def _save(
     """Saves beside its place and renames, so that a folder in place is whole. Gives the change of the logits too."""
     from safetensors.torch import save_file
 
-    aside = folder_of(job).with_name(f".{job.cell.key}.tmp")
+    aside = folder_of(job).with_name(f".{job.cell.key}.aside")
     shutil.rmtree(aside, ignore_errors=True)
     artifact = artifacts.save(transferred.student, loaded, aside)
     tokenizer = loaded.teacher_tokenizer if artifact.kind == "teacher" else loaded.tokenizer
-    records = context.records("validation")[:4]
+    records = next((found for split in SPLITS if (found := context.records(split)[:4])), [Record.of("a", "b")])
     prompts = [list(encode(record, context.suite.prompt, tokenizer, 64).ids) for record in records]
     ids = artifacts.probe_ids(loaded, prompts)
     logits = artifacts.logits_on(transferred.student, ids)
@@ -284,8 +310,24 @@ def _reload_difference(job: Job, model: Any) -> float:  # noqa: ANN401 - a PreTr
     return difference
 
 
+def _known(count: int | None, method: Method) -> int | None:
+    """A reference trains nothing, and that is known; of another method it is known if it said so."""
+    return 0 if count is None and not method.changes_student else count
+
+
+def _bytes_moved(transferred: Transferred) -> int | None:
+    if transferred.payload is None:
+        return None
+    return sum(tensor.numel() * tensor.element_size() for tensor in transferred.payload.values())
+
+
 def _write_handover(job: Job, handover: Handover) -> None:
     (folder_of(job) / HANDOVER).write_text(json.dumps(asdict(handover), indent=1), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a method noted
+    """Numbers of NumPy and torch as Python's own; anything else as what it says of itself."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _read_handover(job: Job) -> Handover:
@@ -293,4 +335,5 @@ def _read_handover(job: Job) -> Handover:
         content = json.loads((folder_of(job) / HANDOVER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return Handover()
-    return Handover(Cost(**content["cost"]), Health(**content["health"]), content["environment"])
+    cost, health = Cost(**content["cost"]), Health(**content["health"])
+    return Handover(cost, health, content["environment"], content["seconds"])

@@ -33,10 +33,21 @@ from pkt_bench.plugins import Offer, Registry, code_digest
 from pkt_bench.request import Request
 from pkt_bench.sandbox import Refusal, probe
 from pkt_bench.settings import parse_settings
+from pkt_bench.stages import file_digest
 from pkt_bench.store import Store
 
-# raise it when the harness itself comes to give another result for the same cell
-BENCH_VERSION = 1
+# rooms of the harness whose code can move a number: their digest is part of every key
+MOVES_NUMBERS = (
+    "adapters",
+    "artifacts",
+    "data",
+    "environment",
+    "models",
+    "pipeline",
+    "scoring",
+    "training",
+    "transfer",
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,9 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
             _check_pair(pair, request)
         except PktBenchError as error:
             problems.append(error)
+        except OSError as error:
+            problems.append(RequestError(f"pair '{pair.name}': {error.filename} cannot be read: {error.strerror}."))
+    problems += [problem for suite in suites if (problem := _suite_problem(suite)) is not None]
     if problems:
         # an integrity problem outranks a typo: it is the one that retyping does not cure
         worst = max(problems, key=lambda error: error.exit_code)
@@ -119,7 +133,7 @@ def _assemble(
         for suite in suites:
             for offer in methods:
                 chosen = settings[_qualified(offer)]
-                reason = offer.item.skip(_question(pair, suite.item, chosen))
+                reason = _skip_reason(offer, _question(pair, suite.item, chosen))
                 for seed in range(request.seeds):
                     cell = _cell(offer, chosen, pair, suite, seed, knobs)
                     if outcomes.get(cell.key) == Outcome.DONE:
@@ -131,9 +145,17 @@ def _assemble(
                     else:
                         plugins = tuple(Path(p).resolve() for p in request.plugins)
                         out = request.out.resolve()
-                        jobs.append(Job(cell, _qualified(offer), pair, _qualified(suite), plugins, out))
+                        names = _qualified(offer), pair, _qualified(suite)
+                        jobs.append(Job(cell, *names, plugins, out, request.fresh))
     warnings = [*_overlap_warnings([s.item for s in suites]), *_vocabulary_warnings(pairs)]
     return Plan(tuple(jobs), tuple(done), tuple(skips), tuple(warnings), request)
+
+
+def _skip_reason(offer: Offer[Method], question: Question) -> str | None:
+    try:
+        return offer.item.skip(question)
+    except Exception as error:  # noqa: BLE001 - one stranger's defect must not take the other methods along
+        return f"the skip of {_qualified(offer)} raised {type(error).__name__}: {error}; tell its author"
 
 
 def _qualified(offer: Offer[Any]) -> str:
@@ -144,7 +166,7 @@ def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Su
     method = offer.item
     chosen = settings.model_dump(mode="json")
     identity = {
-        "bench": BENCH_VERSION,
+        "harness": harness_digest(),
         "method": {
             "name": method.name,
             "version": method.version,
@@ -152,7 +174,7 @@ def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Su
             "control_of": method.control_of,
             "distribution": offer.distribution,
             "distribution_version": offer.version,
-            "code": code_digest(method.transfer),
+            "code": code_digest(offer.module, method.transfer),
             "settings": chosen,
         },
         "pair": pair.name,
@@ -162,14 +184,16 @@ def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Su
             "name": suite.item.name,
             "distribution": suite.distribution,
             "distribution_version": suite.version,
-            "code": code_digest(suite.item.records),
+            "code": code_digest(suite.module, suite.item.records),
+            "task_files": _task_files(suite.item),
         },
         "data_hash": data_digest(suite.item),
         "prompt_hash": digest_of(asdict(suite.item.prompt)),
-        "tasks": [_task_identity(suite.item, task.name) | asdict(task) for task in suite.item.tasks],
+        "tasks": [asdict(task) for task in suite.item.tasks],
         "seed": seed,
         "knobs": asdict(knobs),
-        "libraries": {name: _minor(version) for name, version in library_versions().items()},
+        "scorer": {"lm_eval": library_versions()["lm_eval"]},
+        "libraries": {name: _minor(v) for name, v in library_versions().items() if name != "lm_eval"},
     }
     return Cell(
         method=method.name,
@@ -198,19 +222,33 @@ def _minor(version: str) -> str:
     return ".".join(version.partition("+")[0].split(".")[:2])
 
 
-@functools.lru_cache(maxsize=256)
-def _task_files_digest(folder: Path) -> str:
+@functools.cache
+def harness_digest() -> str:
+    """BLAKE2b-128 over the rooms of the harness that can move a number, the sandbox included."""
     state = hashlib.blake2b(digest_size=16)
-    for file in sorted((*folder.rglob("*.yaml"), *folder.rglob("*.py"))):
-        state.update(file.relative_to(folder).as_posix().encode())
+    here = Path(__file__).parent
+    for file in (*(here / f"{room}.py" for room in MOVES_NUMBERS), *sorted((here / "sandbox").rglob("*.py"))):
+        state.update(file.relative_to(here).as_posix().encode())
         state.update(file.read_bytes())
     return state.hexdigest()
 
 
-def _task_identity(suite: Suite, name: str) -> dict[str, str]:
+def _task_files(suite: Suite) -> str:
     if not suite.task_path.is_dir():
         raise UnavailableError(f"suite '{suite.name}': its task folder {suite.task_path} is not there.")
-    return {"name": name, "files": _task_files_digest(suite.task_path)}
+    return _folder_digest(suite.task_path)
+
+
+@functools.lru_cache(maxsize=256)
+def _folder_digest(folder: Path) -> str:
+    """Over every file: a task's documents and answers may lie beside its YAML, in any format."""
+    state = hashlib.blake2b(digest_size=16)
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        name = file.relative_to(folder)
+        if "__pycache__" not in name.parts and not name.name.startswith("."):
+            state.update(name.as_posix().encode())
+            state.update(file_digest(file).encode())
+    return state.hexdigest()
 
 
 # ---------------------------------------------------------------- checks
@@ -263,6 +301,17 @@ def _check_pair(pair: Pair, request: Request) -> None:
             f" student ({pair.student.path}, {student:,} parameters).\n"
             "  A pair is written TEACHER:STUDENT; swap them, or say --allow-small-teacher if that is what you want."
         )
+
+
+def _suite_problem(offer: Offer[Suite]) -> UnavailableError | None:
+    try:
+        data_digest(offer.item)
+    except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything
+        return UnavailableError(
+            f"suite {_qualified(offer)}: its records cannot be had: {type(error).__name__}: {error}\n"
+            "  Leave it out with --suite, or tell its author."
+        )
+    return None
 
 
 def _check_device(device: str) -> None:

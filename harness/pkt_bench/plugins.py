@@ -5,9 +5,11 @@ One broken plugin never hides another: what cannot be used becomes a `Provider` 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,12 +45,13 @@ class Provider:
 
 @dataclass(frozen=True)
 class Offer(Generic[T]):
-    """Something a plugin offers, with who offers it."""
+    """Something a plugin offers, with who offers it and the module that implements the hook."""
 
     item: T
     provider: str
     distribution: str
     version: str
+    module: str
 
 
 @dataclass
@@ -170,25 +173,36 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
     )
 
 
-def code_digest(thing: Callable[..., Any]) -> str:
-    """BLAKE2b-128 over the Python files of the package (or the one file) that defines `thing`.
+def code_digest(*things: Callable[..., Any] | str) -> str:
+    """BLAKE2b-128 over the Python files of the packages (or single files) that define `things`, callables or modules.
 
     An editable install changes without a new version; this is what makes a cell's key notice.
+
+    Raises:
+        ContractError: the code of one of them is in no file.
     """
-    name = getattr(thing, "__module__", None) or type(thing).__module__
-    root = _outermost(name)
-    files = sorted(root.parent.rglob("*.py")) if root.name == "__init__.py" else [root]
     state = hashlib.blake2b(digest_size=16)
-    for file in files:
-        state.update(file.relative_to(root.parent).as_posix().encode())
-        state.update(file.read_bytes())
+    for root in dict.fromkeys(_outermost(t if isinstance(t, str) else _module_of(t)) for t in things):
+        for file in sorted(root.parent.rglob("*.py")) if root.name == "__init__.py" else [root]:
+            state.update(file.relative_to(root.parent).as_posix().encode())
+            state.update(file.read_bytes())
     return state.hexdigest()
 
 
+def _module_of(thing: Callable[..., Any]) -> str:
+    while isinstance(thing, functools.partial):
+        thing = thing.func
+    thing = inspect.unwrap(thing)
+    return getattr(thing, "__module__", None) or type(thing).__module__
+
+
 def _outermost(module: str) -> Path:
-    """The file of the outermost package around `module` that has one (a namespace package has none)."""
+    """The file of the outermost package around `module` that has one (a namespace package has none).
+
+    Of the harness itself, the module's own file: what else of it moves numbers is in every key anyway.
+    """
     parts = module.split(".")
-    for end in range(1, len(parts) + 1):
+    for end in range(len(parts) if parts[0] == "pkt_bench" else 1, len(parts) + 1):
         file = getattr(sys.modules.get(".".join(parts[:end])), "__file__", None)
         if file:
             return Path(file)
@@ -314,6 +328,7 @@ def _collect(
     types: Mapping[str, type[Any]],
 ) -> Provider:
     plugin = manager.get_plugin(provider.name)
+    module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
     gathered: list[tuple[Shelf[Any], Offer[Any]]] = []
     for hook, shelf in shelves.items():
         for impl in getattr(manager.hook, hook).get_hookimpls():
@@ -328,7 +343,9 @@ def _collect(
             if reason:
                 manager.unregister(name=provider.name)
                 return replace(provider, status="broken", reason=f"{hook} failed: {reason}")
-            gathered += [(shelf, Offer(i, provider.name, provider.distribution, provider.version)) for i in items]
+            gathered += [
+                (shelf, Offer(i, provider.name, provider.distribution, provider.version, module)) for i in items
+            ]
     clashes = []
     for shelf, offer in gathered:
         holders = shelf.offers.setdefault(offer.item.name, [])

@@ -16,6 +16,8 @@ from pkt_bench.errors import RequestError
 from pkt_bench.settings import Settings
 
 MAX_CONFIG_BYTES = 1 << 20
+# what a cell on a small pair needs, libraries included
+SLOT_BYTES = 1 << 30
 
 
 class Request(Settings):
@@ -127,7 +129,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RequestError(f"{path}: a sweep file ends in .toml, .yaml or .yml.")
     if not isinstance(values, dict):
         raise RequestError(f"{path} holds a {type(values).__name__}; a sweep file is a table of keys.")
-    known = [name for name in Request.model_fields if name != "plugins"] + ["plugins"]
+    known = list(Request.model_fields)
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
@@ -200,8 +202,12 @@ def _say(problem: Any, flags: Mapping[str, Any]) -> str:  # noqa: ANN401 - pydan
 
 
 def default_slots(threads: int, device: str) -> int:
-    """Cells that fit side by side: one on an accelerator, else the cores this process may use over `threads`."""
+    """Cells that fit side by side: one on an accelerator, else by the cores and the memory this process may use."""
     if device != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads)
+    try:
+        memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return max(1, cores // threads)
+    return max(1, min(cores // threads, memory // SLOT_BYTES))

@@ -13,10 +13,17 @@ from pkt_bench.domain import Item, Run, Score, canonical, digest_of
 from pkt_bench.environment import LIBRARIES
 from pkt_bench_leaderboards import schema
 
+# what of an identity belongs to one cell of many; the rest is the variant
+_NOT_OF_THE_VARIANT = frozenset({"seed", "suite", "data_hash", "prompt_hash", "tasks", "pair"})
 
-def run_rows(run: Run) -> list[dict[str, Any]]:
-    """One row per score in the columns of `schema.RUNS`; one without task and value where there is none."""
+
+def run_rows(run: Run, items: Sequence[Item] = ()) -> list[dict[str, Any]]:
+    """One row per score in the columns of `schema.RUNS`; one without task and value where there is none.
+
+    `items` are what the scores were worked out from.
+    """
     common = _identity(run) | _costs(run) | _health(run) | _provenance(run)
+    common |= {"documents_hash": _documents_hash(items)}
     common |= {"outcome": str(run.outcome), "reason": run.reason}
     if not run.scores:
         return [common]
@@ -37,6 +44,7 @@ def _identity(run: Run) -> dict[str, Any]:
         "distribution": cell.distribution,
         "distribution_version": method.get("distribution_version"),
         "settings": cell.settings,
+        "variant": _variant(run),
         "pair": cell.pair,
         "teacher": cell.teacher or None,
         "teacher_revision": teacher.get("revision") or None,
@@ -49,17 +57,35 @@ def _identity(run: Run) -> dict[str, Any]:
         "limit": cell.knobs.limit,
         "data_hash": identity.get("data_hash"),
         "prompt_hash": identity.get("prompt_hash"),
+        "scoring_hash": _scoring_hash(identity.get("suite")),
         "scorer": _scorer(run),
     }
 
 
+def _variant(run: Run) -> str:
+    """What made the run, whatever it was made for: alike for all suites, seeds and limits."""
+    identity = run.cell.identity
+    kept = {name: value for name, value in identity.items() if name not in _NOT_OF_THE_VARIANT}
+    knobs = {name: value for name, value in (identity.get("knobs") or {}).items() if name != "limit"}
+    return digest_of(kept | {"knobs": knobs})
+
+
+def _scoring_hash(suite: object) -> str | None:
+    """Digest of what judges an answer; null where the plan recorded none of it."""
+    judges = {name: suite.get(name) for name in ("code", "task_files")} if isinstance(suite, Mapping) else {}
+    return digest_of(judges) if any(judges.values()) else None
+
+
+def _documents_hash(items: Sequence[Item]) -> str | None:
+    """Digest of the documents: each counts once, under however many metrics and filters it was scored."""
+    documents = sorted({(item.task, item.doc_id, item.doc_hash) for item in items})
+    return digest_of({"documents": documents}) if documents else None
+
+
 def _scorer(run: Run) -> str | None:
     """The scorer as the plan knew it: a cell that failed must have the same one as a cell that did not."""
-    identity = run.cell.identity
-    for known in (identity.get("scorer"), identity.get("libraries"), run.environment):
-        if known and known.get("lm_eval"):
-            return f"lm-eval {known['lm_eval']}"
-    return None
+    version = (run.cell.identity.get("scorer") or {}).get("lm_eval")
+    return f"lm-eval {version}" if version else None
 
 
 def _headline_task(run: Run) -> str:

@@ -28,7 +28,7 @@ def score(
 
     Raises:
         UnavailableError: a task is not among the suite's files, or cannot be loaded.
-        ContractError: a task does not report the metric its suite names.
+        ContractError: a task does not report the metric its suite names, or does not ask in the suite's words.
     """
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
@@ -70,6 +70,7 @@ def score(
             )
         scores += found
         items += _items(task, report)
+    _check_prompts(suite, items)
     return tuple(scores), tuple(items)
 
 
@@ -79,6 +80,20 @@ def task_manager(folder: str) -> Any:  # noqa: ANN401 - lm_eval ships no types
     from lm_eval.tasks import TaskManager
 
     return TaskManager(include_path=folder, include_defaults=False)
+
+
+def _check_prompts(suite: Suite, items: list[Item]) -> None:
+    """Scoring must ask in the very words that training used (trap 9); a suite says what they are in `test_prompts`."""
+    known = set(suite.test_prompts())
+    first = suite.tasks[0]
+    if first.shots or not known:
+        return
+    strange = next((item for item in items if item.task == first.name and item.prompt not in known), None)
+    if strange is not None:
+        raise ContractError(
+            f"suite '{suite.name}': its task '{first.name}' asks {strange.prompt!r} (document {strange.doc_id}), which"
+            " is none of the suite's test prompts: scoring and training would render records differently."
+        )
 
 
 def _limit(task: Task, knobs: Knobs) -> int | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ from pkt_bench.domain import canonical, digest_of
 
 if TYPE_CHECKING:
     import torch
+
+
+DATA = "data.safetensors"
 
 
 @dataclass(frozen=True)
@@ -30,62 +33,62 @@ class StageCache:
 
     def tensors(
         self, stage: str, inputs: Mapping[str, Any], compute: Callable[[], Mapping[str, torch.Tensor]]
-    ) -> dict[str, torch.Tensor]:
-        """The tensors `compute` gives for `inputs`, computed at most once."""
+    ) -> tuple[dict[str, torch.Tensor], float | None]:
+        """The tensors `compute` gives for `inputs`, computed at most once.
+
+        Also how many seconds they had taken where they were found, or None where they were computed now.
+        """
         from safetensors.torch import load_file, save_file
 
         def save(folder: Path) -> None:
-            save_file({k: v.detach().cpu().contiguous() for k, v in compute().items()}, folder / "data.safetensors")
+            save_file({k: v.detach().cpu().contiguous() for k, v in compute().items()}, folder / DATA)
 
-        return load_file(self._entry(stage, inputs, save) / "data.safetensors")
+        entry, reused = self._entry(stage, inputs, save)
+        return load_file(entry / DATA), reused
 
-    def json(self, stage: str, inputs: Mapping[str, Any], compute: Callable[[], Any]) -> Any:  # noqa: ANN401 - any JSON
-        """The JSON value `compute` gives for `inputs`, computed at most once."""
-
-        def save(folder: Path) -> None:
-            (folder / "data.json").write_text(json.dumps(compute(), allow_nan=False), encoding="utf-8")
-
-        return json.loads((self._entry(stage, inputs, save) / "data.json").read_text(encoding="utf-8"))
-
-    def _entry(self, stage: str, inputs: Mapping[str, Any], save: Callable[[Path], None]) -> Path:
+    def _entry(self, stage: str, inputs: Mapping[str, Any], save: Callable[[Path], None]) -> tuple[Path, float | None]:
         from filelock import FileLock
 
         key = digest_of({"stage": stage, "inputs": inputs})
         final = self.root / stage / key
-        if _is_whole(final):
-            return final
+        seconds = _seconds_of_whole(final)
+        if seconds is not None:
+            return final, seconds
         final.parent.mkdir(parents=True, exist_ok=True)
         # the lock only saves work: a second process waits instead of computing the same; the rename keeps it correct
         with FileLock(final.with_suffix(".lock")):
-            if _is_whole(final):
-                return final
+            seconds = _seconds_of_whole(final)
+            if seconds is not None:
+                return final, seconds
             aside = final.with_name(f".{key}.{os.getpid()}")
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
             try:
+                started = time.monotonic()
                 save(aside)
-                _write_manifest(aside, stage, inputs)
+                _write_manifest(aside, stage, inputs, time.monotonic() - started)
                 shutil.rmtree(final, ignore_errors=True)
                 aside.rename(final)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            final.with_suffix(".lock").unlink()
-        return final
+        return final, None
 
 
-def _write_manifest(folder: Path, stage: str, inputs: Mapping[str, Any]) -> None:
+def _write_manifest(folder: Path, stage: str, inputs: Mapping[str, Any], seconds: float) -> None:
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
-    manifest = {"stage": stage, "inputs": json.loads(canonical(inputs)), "files": files}
+    manifest = {"stage": stage, "inputs": json.loads(canonical(inputs)), "files": files, "seconds": seconds}
     (folder / "MANIFEST.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def _is_whole(folder: Path) -> bool:
+def _seconds_of_whole(folder: Path) -> float | None:
+    """What an entry took to compute, or None where it is not there whole."""
     try:
-        files = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))["files"]
-        return all(file_digest(folder / name) == digest for name, digest in files.items())
+        manifest = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))
+        if all(file_digest(folder / name) == digest for name, digest in manifest["files"].items()):
+            return float(manifest["seconds"])
     except (OSError, ValueError, KeyError):
-        return False
+        pass
+    return None
 
 
 def file_digest(path: Path) -> str:

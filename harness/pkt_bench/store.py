@@ -74,23 +74,19 @@ class Store:
     # ------------------------------------------------------------ before a run
 
     def check_writable(self) -> None:
-        """Finds out before the expensive work whether runs can be recorded here. Leaves nothing behind but order.
+        """Finds out before the expensive work whether runs can be recorded here. Makes the folder, and leaves it.
 
         Really writes, syncs and removes a file, because permission bits do not stop root and say nothing of a full
-        disk. Removes what writers that died left aside.
+        disk. The folder stays, because another run that starts beside this one may be writing in it already. Removes
+        what writers that died left aside.
 
         Raises:
             RequestError: the path is a file, a folder of something else, or made by a newer pkt-bench.
             StorageError: it cannot be written.
         """
         self._check_ours()
-        made: list[Path] = []
         try:
-            home = self.root
-            while not home.exists():
-                made.append(home)
-                home = home.parent
-            self.root.mkdir(parents=True, exist_ok=True)
+            _make_folder(self.root)
             aside = self.root / _aside_name()
             try:
                 _write_synced(aside, b"\0" * 65536)
@@ -98,10 +94,6 @@ class Store:
                 aside.unlink(missing_ok=True)
         except OSError as error:
             raise self._unwritable(error) from None
-        finally:
-            for folder in made:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
         self._sweep()
 
     def create(self) -> None:
@@ -135,7 +127,7 @@ class Store:
         if items:
             table = _table(item_rows(run, items), schema.items_schema())
             metadata["items"] = self._publish_named("items", run.cell.key, table, metadata).name
-        table = _table(run_rows(run), schema.runs_schema())
+        table = _table(run_rows(run, items), schema.runs_schema())
         return self._publish_named("cells", run.cell.key, table, metadata)
 
     def write_board(self) -> Path:
@@ -158,6 +150,12 @@ class Store:
     def outcomes(self) -> dict[str, Outcome]:
         """The outcome of every cell that was tried; empty where there is no folder yet. See `attempts`."""
         return dict(self.attempts().outcomes)
+
+    def is_done(self, cell_key: str) -> bool:
+        """Whether a cell has a `done` attempt: reads that cell's files alone."""
+        found = (self.root / "cells" / cell_key[:2]).glob(f"{cell_key}.*.arrow")
+        files = (_read(path, schema.runs_schema(), []) for path in found)
+        return any(file is not None and file.metadata.get("outcome") == Outcome.DONE for file in files)
 
     def attempts(self) -> Attempts:
         """What was tried, for a run that goes on where another stopped: files that cannot be trusted do not count.

@@ -101,6 +101,10 @@ def finetune(
     if len(rates) == 1:
         losses = _train(context, model, parameters, data, settings, rates[0], (0.0, 1.0))
         return Trained(losses, rates[0], {}, left_out)
+    if not context.records("validation"):
+        raise ContractError(
+            f"suite '{context.suite.name}' has no validation records to choose a learning rate on; give one rate alone."
+        )
     start = [weight.detach().clone() for weight in parameters]
     tried: dict[float, float | None] = {}
     kept: tuple[float, float, tuple[float, ...], list[torch.Tensor]] | None = None
@@ -112,6 +116,10 @@ def finetune(
             reached = mean_loss(context, model, context.records("validation"), settings.max_length)
         except DivergedError as error:
             tried[rate], diverged = None, error
+            continue
+        if not math.isfinite(reached):
+            tried[rate] = None
+            diverged = DivergedError(f"the loss on the validation split is {reached} after training at rate {rate:g}.")
             continue
         tried[rate] = reached
         if kept is None or reached < kept[0]:
@@ -157,7 +165,8 @@ def _train(
             optimizer.step()
             optimizer.zero_grad()
             losses.append(loss)
-            context.ledger.tokens_trained += sum(len(data[index].ids) for index in batch)
+            tokens = sum(len(data[index].ids) for index in batch)
+            context.ledger.tokens_trained = (context.ledger.tokens_trained or 0) + tokens
             progress(share[0] + share[1] * len(losses) / steps)
         model.eval()
     return tuple(losses)

@@ -28,24 +28,28 @@ class Transferred:
     Attributes:
         student: the new student: a `PreTrainedModel`, or a `PeftModel` around one. The harness saves it, loads it again
             in a clean process, checks that the logits match, and scores that: never this object.
-        payload: the tensors that moved from teacher to student; the harness counts their bytes.
+        payload: the tensors that moved from teacher to student; the harness counts their bytes. Empty says that nothing
+            moved, None that it is not known.
         selection: `fixed`, `validation` or `oracle`: how any choice between settings was made.
         notes: small facts for the reader of the row (plain JSON values).
     """
 
     student: PreTrainedModel
-    payload: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    payload: Mapping[str, torch.Tensor] | None = None
     selection: Literal["fixed", "validation", "oracle"] = "fixed"
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Ledger:
-    """What a transfer spent, filled in as it goes."""
+    """What a transfer spent, filled in as it goes. None is unknown.
+
+    `stage_seconds` has an entry for each stage, and `NAME (reused)` for what a cached result had cost when it was made.
+    """
 
     stage_seconds: dict[str, float] = field(default_factory=dict)
-    trainable_parameters: int = 0
-    tokens_trained: int = 0
+    trainable_parameters: int | None = None
+    tokens_trained: int | None = None
     injection_change: float | None = None
 
 
@@ -61,6 +65,7 @@ class TransferContext:
         device: where to compute, a torch device as text.
         cache: stage results by content, shared by all cells of a run folder.
         ledger: what the transfer spent; `finetune` fills in its part.
+        made_by: the code, libraries and threads at work, which the cache takes into account by itself.
     """
 
     pair: LoadedPair
@@ -71,6 +76,7 @@ class TransferContext:
     cache: StageCache
     report: Report
     ledger: Ledger = field(default_factory=Ledger)
+    made_by: Mapping[str, Any] = field(default_factory=dict)
 
     def records(self, split: Split) -> Sequence[Record]:
         """The records of one split of the suite, always in the same order."""
@@ -106,10 +112,13 @@ class TransferContext:
     ) -> dict[str, torch.Tensor]:
         """The tensors `compute` gives, from the cache where the same `inputs` were computed before.
 
-        `inputs` must name everything the result depends on, as plain JSON: start from `teacher_key` or `student_key`,
-        add the settings that matter and the code's own version.
+        `inputs` must name everything the result depends on, as plain JSON: start from `teacher_key` or `student_key`
+        and add the settings that matter. The plugin's code, the harness's, libraries and threads are added here.
         """
-        return self.cache.tensors(stage, inputs, compute)
+        found, reused = self.cache.tensors(stage, {"inputs": inputs, "made_by": self.made_by}, compute)
+        if reused is not None:
+            self.ledger.stage_seconds[f"{stage} (reused)"] = reused
+        return found
 
     @property
     def teacher_key(self) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 One board per pair and set of conditions: a row is a method with its settings, a column a suite, a square the mean over
 seeds of the suite's headline figure. The policies:
 
-- Of several attempts at a square with one seed, the newest `done` one counts, else the newest.
+- Of several attempts at a cell, the newest `done` one counts, else the newest.
+- A row shows one variant of a method, that of its newest run: a mean is never over two codes, and what older code could
+  do never hides that the newest fails. Runs of older variants are counted, not shown.
 - Rows that differ in `comparability` never share a column: they are split into several boards, and each says why.
 - The untouched student and teacher are shown where they would stand, without a place.
 - A method has a mean, and a place, only where every suite of the board has a score for it.
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -90,7 +92,10 @@ class Square:
 
 @dataclass(frozen=True)
 class Row:
-    """One method with its settings over all suites. `mean` is over suites; `costs` are means over all its done runs."""
+    """One method with its settings over all suites. `mean` is over suites; `costs` are means over all its done runs.
+
+    `variant` is the code and libraries that made it; `older_runs` is how many runs of other ones are not shown.
+    """
 
     method: str
     label: str
@@ -99,6 +104,8 @@ class Row:
     settings: str
     paradigm: str
     control_of: str
+    variant: str | None
+    older_runs: int
     squares: tuple[Square, ...]
     costs: Costs
     mean: float | None = None
@@ -135,7 +142,10 @@ class Board:
     student: str
     teacher_hash: str | None
     student_hash: str | None
+    device: str | None
     dtype: str | None
+    threads: int | None
+    batch_size: int | None
     scorer: str | None
     limit: int | None
     columns: tuple[Column, ...]
@@ -146,12 +156,16 @@ class Board:
     gap_note: str = ""
 
 
-def boards(runs: pa.Table, items: pa.Table | None = None) -> tuple[Board, ...]:
+def boards(runs: pa.Table, items: pa.Table | None = None, suites: Collection[str] = ()) -> tuple[Board, ...]:
     """Ranks a table of runs (`schema.RUNS`); with their items (`schema.ITEMS`), methods are tested against the student.
 
-    Boards come by pair; among those of a pair, whole ones before limited ones, then the newest first.
+    With `suites`, only these are shown. Leave their runs in the table: which variant of a method is the newest is
+    seen from all its runs. Boards come by pair; among those of a pair, whole ones before limited ones, then the newest
+    first.
     """
     found = groups(read_entries(runs))
+    if suites:
+        found = [group for group in (each.only(suites) for each in found) if group.entries or group.older]
     counted = [entry for group in found for entry in group.entries if entry.done]
     answers = read_answers(items, counted) if items is not None else {}
     return tuple(_board(group, sets_apart(group, found), answers) for group in found)
@@ -164,8 +178,11 @@ _Column = dict[RowKey, tuple[Entry, ...]]
 
 
 def _board(group: Group, apart: tuple[str, ...], answers: Mapping[ItemKey, Answers]) -> Board:
-    kinds = {entry.row: entry for entry in sorted(group.entries, key=lambda entry: entry.created_at)}
-    suites = sorted({entry.suite for entry in group.entries})
+    # a row of which all is out of date is still a row: it says so
+    kinds = {entry.row: entry for entry in (*sorted(group.older, key=_age), *sorted(group.entries, key=_age))}
+    older = Counter(entry.row for entry in group.older)
+    variants = {entry.row: entry.variant for entry in group.entries}
+    suites = sorted({entry.suite for entry in group.entries or group.older})
     runs = {suite: _runs_by_row(group, suite) for suite in suites}
     columns: list[Column] = []
     squares: dict[RowKey, list[Square]] = {row: [] for row in kinds}
@@ -184,6 +201,8 @@ def _board(group: Group, apart: tuple[str, ...], answers: Mapping[ItemKey, Answe
             settings=row.settings,
             paradigm=entry.paradigm or "",
             control_of=entry.control_of or "",
+            variant=variants.get(row),
+            older_runs=older[row],
             squares=tuple(squares[row]),
             costs=_costs([e for suite in suites for e in runs[suite].get(row, ()) if e.done]),
         )
@@ -197,7 +216,10 @@ def _board(group: Group, apart: tuple[str, ...], answers: Mapping[ItemKey, Answe
         student=_model(newest.student, newest.student_revision),
         teacher_hash=group.conditions.teacher_hash,
         student_hash=group.conditions.student_hash,
+        device=group.conditions.device,
         dtype=group.conditions.dtype,
+        threads=group.conditions.threads,
+        batch_size=group.conditions.batch_size,
         scorer=group.conditions.scorer,
         limit=group.conditions.limit,
         columns=tuple(columns),
@@ -209,16 +231,20 @@ def _board(group: Group, apart: tuple[str, ...], answers: Mapping[ItemKey, Answe
     )
 
 
+def _age(entry: Entry) -> tuple[int, str]:
+    return entry.age
+
+
 def _runs_by_row(group: Group, suite: str) -> _Column:
-    """For each row the runs of its square on a suite, one per seed."""
-    best: dict[tuple[RowKey, int], Entry] = {}
+    """For each row the runs of its square on a suite, one per seed: the newest of several cells."""
+    newest: dict[tuple[RowKey, int], Entry] = {}
     others = (entry for entry in group.others if entry.suite == suite)
     for entry in (*group.done.get(suite, ()), *others):
         key = (entry.row, entry.seed)
-        if key not in best or entry.merit > best[key].merit:
-            best[key] = entry
+        if key not in newest or entry.age > newest[key].age:
+            newest[key] = entry
     found: dict[RowKey, list[Entry]] = {}
-    for (row, _), entry in sorted(best.items(), key=lambda pair: pair[0][1]):
+    for (row, _), entry in sorted(newest.items(), key=lambda pair: pair[0][1]):
         found.setdefault(row, []).append(entry)
     return {row: tuple(entries) for row, entries in found.items()}
 
@@ -428,6 +454,5 @@ def _setting(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _model(path: str | None, revision: str | None) -> str:
-    name = path.rstrip("/").rpartition("/")[2] if path else ""
-    return " ".join(part for part in (name, revision or "") if part)
+def _model(label: str | None, revision: str | None) -> str:
+    return " ".join(part for part in (label, revision) if part)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pkt_bench_leaderboards import text
@@ -24,6 +24,7 @@ class Entry(NamedTuple):
     settings: str
     paradigm: str | None
     control_of: str | None
+    variant: str | None
     pair: str
     teacher: str | None
     teacher_revision: str | None
@@ -53,9 +54,14 @@ class Entry(NamedTuple):
     outcome: str
     reason: str
     scorer: str | None
+    device: str | None
     dtype: str | None
+    threads: int | None
+    batch_size: int | None
     data_hash: str | None
     prompt_hash: str | None
+    scoring_hash: str | None
+    documents_hash: str | None
     created_at: int
     comparability: str | None
 
@@ -66,8 +72,13 @@ class Entry(NamedTuple):
 
     @property
     def merit(self) -> tuple[bool, int, str]:
-        """Of several attempts the one with the most merit counts: a done one, then the newest."""
+        """Of several attempts at one cell the one with the most merit counts: a done one, then the newest."""
         return (self.done, self.created_at, self.run_id)
+
+    @property
+    def age(self) -> tuple[int, str]:
+        """What puts entries in order of time, the newest last."""
+        return (self.created_at, self.run_id)
 
     @property
     def row(self) -> RowKey:
@@ -77,7 +88,7 @@ class Entry(NamedTuple):
     @property
     def conditions(self) -> Conditions:
         """What it shares with every row of its board."""
-        return Conditions(self.pair, self.teacher_hash, self.student_hash, self.dtype, self.scorer, self.limit)
+        return Conditions(*(getattr(self, name) for name in Conditions._fields))
 
 
 class RowKey(NamedTuple):
@@ -95,32 +106,51 @@ class Conditions(NamedTuple):
     pair: str
     teacher_hash: str | None
     student_hash: str | None
+    device: str | None
     dtype: str | None
+    threads: int | None
+    batch_size: int | None
     scorer: str | None
     limit: int | None
 
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one board: per suite the done ones, all comparable, and those that ended otherwise."""
+    """The runs of one board: per suite the done ones, all comparable, and those that ended otherwise.
+
+    A row has runs of one variant only, the newest; those of its `older` ones are kept apart.
+    """
 
     conditions: Conditions
     done: dict[str, tuple[Entry, ...]]
     others: tuple[Entry, ...]
+    older: tuple[Entry, ...] = ()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """All of them."""
+        """All of them but the older ones."""
         return (*(entry for found in self.done.values() for entry in found), *self.others)
 
     @property
     def newest(self) -> Entry:
         """The last one made."""
-        return max(self.entries, key=lambda entry: entry.created_at)
+        return max(self.entries or self.older, key=lambda entry: entry.age)
+
+    def only(self, suites: Collection[str]) -> Group:
+        """The group with no other suites than these."""
+        return replace(
+            self,
+            done={suite: entries for suite, entries in self.done.items() if suite in suites},
+            others=tuple(entry for entry in self.others if entry.suite in suites),
+            older=tuple(entry for entry in self.older if entry.suite in suites),
+        )
 
 
 def read_entries(runs: pa.Table) -> list[Entry]:
-    """The rows a board is made of, from the attempt that counts for each cell."""
+    """The rows a board is made of, from the attempt that counts for each cell, dated by the last attempt at it.
+
+    A cell that was tried again is news of it even where an earlier attempt is the one that counts.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -134,10 +164,14 @@ def read_entries(runs: pa.Table) -> list[Entry]:
     ]
     entries = [Entry(*values) for values in zip(*columns, strict=True)]
     best: dict[str, tuple[bool, int, str]] = {}
+    tried: dict[str, int] = {}
     for entry in entries:
-        if entry.cell_key not in best or entry.merit > best[entry.cell_key]:
-            best[entry.cell_key] = entry.merit
-    return [entry for entry in entries if entry.run_id == best[entry.cell_key][2]]
+        key = entry.cell_key
+        best[key] = max(entry.merit, best.get(key, entry.merit))
+        tried[key] = max(entry.created_at, tried.get(key, entry.created_at))
+    return [
+        entry._replace(created_at=tried[entry.cell_key]) for entry in entries if entry.run_id == best[entry.cell_key][2]
+    ]
 
 
 def groups(entries: Iterable[Entry]) -> list[Group]:
@@ -162,7 +196,7 @@ def groups(entries: Iterable[Entry]) -> list[Group]:
         others = tuple(entry for entry in members if not entry.done)
         for age in range(max((len(rows) for rows in ages.values()), default=1)):
             done = {suite: tuple(rows[age]) for suite, rows in ages.items() if age < len(rows)}
-            found.append(Group(conditions, done, others if age == 0 else ()))
+            found.append(_newest_variants(Group(conditions, done, others if age == 0 else ())))
     return sorted(
         found,
         key=lambda group: (
@@ -173,9 +207,34 @@ def groups(entries: Iterable[Entry]) -> list[Group]:
     )
 
 
+def _newest_variants(group: Group) -> Group:
+    """The group with only the newest variant of each row, by its newest run however that ended.
+
+    The mean of two codes is that of neither, and what an older code could do says nothing of the one there is now.
+    """
+    newest: dict[RowKey, Entry] = {}
+    for entry in group.entries:
+        if entry.row not in newest or entry.age > newest[entry.row].age:
+            newest[entry.row] = entry
+
+    def current(entry: Entry) -> bool:
+        return entry.variant == newest[entry.row].variant
+
+    kept = {suite: tuple(filter(current, entries)) for suite, entries in group.done.items()}
+    return replace(
+        group,
+        done={suite: entries for suite, entries in kept.items() if entries},
+        others=tuple(filter(current, group.others)),
+        older=tuple(entry for entry in group.entries if not current(entry)),
+    )
+
+
 _CONDITIONS = {
     "limit": "limit",
+    "device": "device",
     "dtype": "dtype",
+    "threads": "threads",
+    "batch_size": "batch size",
     "scorer": "scorer",
     "teacher_hash": "teacher",
     "student_hash": "student",
@@ -189,7 +248,9 @@ _TASK = {
     "task_hash": "task configuration",
     "data_hash": "records",
     "prompt_hash": "prompt format",
-    "n": "documents",
+    "scoring_hash": "scoring code",
+    "documents_hash": "documents and answers",
+    "n": "number of documents",
 }
 
 

@@ -30,6 +30,8 @@ CSV_COLUMNS = (
     "settings",
     "paradigm",
     "control_of",
+    "variant",
+    "older_runs",
     "outcome",
     "score",
     "stderr",
@@ -71,6 +73,8 @@ def as_csv(boards: Sequence[Board]) -> str:
                 "settings": row.settings,
                 "paradigm": row.paradigm,
                 "control_of": row.control_of,
+                "variant": row.variant,
+                "older_runs": row.older_runs,
             }
             writer.writerows(common | line for line in _csv_lines(board, row))
     return sink.getvalue()
@@ -87,7 +91,10 @@ def _board(board: Board) -> dict[str, Any]:
         "teacher": {"name": board.teacher, "hash": board.teacher_hash},
         "student": {"name": board.student, "hash": board.student_hash},
         "scorer": board.scorer,
+        "device": board.device,
         "dtype": board.dtype,
+        "threads": board.threads,
+        "batch_size": board.batch_size,
         "limit": board.limit,
         "apart": list(board.apart),
         "outcomes": dict(board.outcomes),
@@ -124,6 +131,8 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "settings": json.loads(row.settings or "{}"),
         "paradigm": row.paradigm,
         "control_of": row.control_of or None,
+        "variant": row.variant,
+        "older_runs": row.older_runs,
         "reference": row.reference,
         "one_seed": row.one_seed,
         "seeds": list(row.seeds),

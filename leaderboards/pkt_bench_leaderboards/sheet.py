@@ -133,7 +133,7 @@ def _columns(board: Board, footnotes: _Footnotes, *, everything: bool) -> list[_
     several = len(board.columns) > 1
     columns: list[_Written] = [
         (Heading("place", "#"), _place),
-        (Heading("method", "method", right=False), _method),
+        (Heading("method", "method", right=False), lambda row: Cell(row.label, footnotes.older_mark(row))),
     ]
     if several:
         columns.append((Heading("mean", "mean", f"{len(board.columns)} suites"), lambda row: _mean(board, row)))
@@ -166,10 +166,6 @@ def _columns(board: Board, footnotes: _Footnotes, *, everything: bool) -> list[_
 
 def _place(row: Row) -> Cell:
     return Cell("" if row.reference else text.UNKNOWN if row.place is None else str(row.place))
-
-
-def _method(row: Row) -> Cell:
-    return Cell(row.label)
 
 
 def _mean(board: Board, row: Row) -> Cell:
@@ -247,21 +243,35 @@ class _Footnotes:
                     place = f"{row.label} on {column.suite}, {seeds}"
                     self._where.setdefault((reason.outcome, reason.text), []).append(place)
         self._numbers = {reason: number for number, reason in enumerate(self._where, 1)}
+        self._older = [
+            f"{row.label}, {row.older_runs} run{'s' if row.older_runs > 1 else ''}"
+            for row in board.rows
+            if row.older_runs
+        ]
+        self._older_mark = text.superscript(len(self._numbers) + 1)
 
     def marks(self, square: Square) -> str:
         """The numbers of a square's reasons."""
         numbers = [self._numbers[reason.outcome, reason.text] for reason in square.reasons]
         return "⁻".join(text.superscript(number) for number in numbers)
 
+    def older_mark(self, row: Row) -> str:
+        """The number of the note on older variants, where the row has any."""
+        return self._older_mark if row.older_runs else ""
+
     def notes(self) -> list[Note]:
-        """One note per reason."""
-        return [
+        """One note per reason, and one on all that is not shown because it is out of date."""
+        reasons = [
             Note(
                 text.superscript(self._numbers[outcome, why]),
                 f"{outcome}: {why or 'no reason given'} [{'; '.join(where)}]",
             )
             for (outcome, why), where in self._where.items()
         ]
+        if not self._older:
+            return reasons
+        words = f"older variants not shown, made by other code or libraries [{'; '.join(self._older)}]"
+        return [*reasons, Note(self._older_mark, words)]
 
 
 def _subtitle(board: Board) -> str:

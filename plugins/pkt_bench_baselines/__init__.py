@@ -29,12 +29,12 @@ class NoSettings(Settings):
 
 def untouched_student(context: TransferContext) -> Transferred:
     """The student as it is."""
-    return Transferred(context.pair.student)
+    return Transferred(context.pair.student, payload={})
 
 
 def untouched_teacher(context: TransferContext) -> Transferred:
     """The teacher as it is."""
-    return Transferred(context.pair.teacher)
+    return Transferred(context.pair.teacher, payload={})
 
 
 def lora(context: TransferContext) -> Transferred:
@@ -42,7 +42,7 @@ def lora(context: TransferContext) -> Transferred:
     with context.stage("inject"):
         model = add_adapter(context.pair.student, context.settings)
     trained = finetune(context, model, context.settings)
-    return Transferred(model, selection=trained.selection, notes=trained.notes)
+    return Transferred(model, payload={}, selection=trained.selection, notes=trained.notes)
 
 
 def skip_lora(question: Question) -> str | None:

@@ -186,7 +186,8 @@ def teach(context: TransferContext, located: Located, progress: Callable[[float]
         theirs, ours = located.places([example], settings.rate, settings.modules)
         drawn = batch_members(context.seed * 1_000_003 + step, len(pool), settings.align_batch - 1)
         records = [*(pool[i] for i in drawn), own[example]]
-        context.ledger.tokens_trained += sum(len(record.ids) for record in records)
+        tokens = sum(len(record.ids) for record in records)
+        context.ledger.tokens_trained = (context.ledger.tokens_trained or 0) + tokens
         return Lesson(take(teacher, theirs), ours, records)
 
     context.ledger.trainable_parameters = hypernetwork.size

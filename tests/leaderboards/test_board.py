@@ -290,5 +290,157 @@ def test_without_the_items_of_every_seed_there_is_no_test(row, runs, items):
     assert rows["lora"].squares[0].paired is None
 
 
+@pytest.fixture
+def edited(row):
+    """A row of `lora` made by the code as it was (`old`) or as it is; each has its own cells."""
+
+    def make(suite, value=None, *, seed=0, at=0, old=False, **given):
+        variant = "old" if old else "new"
+        cell_key = f"{variant} {suite} {seed}"
+        outcome = "done" if value is not None else "failed"
+        return row(
+            "lora", suite, value, 0.05, seed=seed, at=at, variant=variant, cell_key=cell_key, outcome=outcome, **given
+        )
+
+    return make
+
+
+def test_runs_of_older_code_are_no_seeds_of_the_newest(runs, edited):
+    table = runs(
+        edited("code", 0.2, seed=0, old=True, at=0),
+        edited("code", 0.4, seed=1, old=True, at=1),
+        edited("code", 0.7, seed=0, at=2),
+    )
+
+    board = only(table)
+
+    (lora,) = board.rows
+    # the mean with the old seed 1 would be 0.55
+    assert (lora.squares[0].value, lora.squares[0].seeds) == (0.7, (0,))
+    assert (lora.variant, lora.older_runs) == ("new", 2)
+    assert board.outcomes == {"done": 1}
+
+
+def test_a_done_run_of_older_code_does_not_hide_that_the_newest_fails(runs, edited):
+    table = runs(edited("code", 0.4, old=True, at=0), edited("code", at=1, reason="no attribute 'foo'"))
+
+    (lora,) = only(table).rows
+
+    assert (lora.squares[0].outcome, lora.squares[0].value, lora.mean) == ("failed", None, None)
+    assert [reason.text for reason in lora.squares[0].reasons] == ["no attribute 'foo'"]
+    assert lora.older_runs == 1
+
+
+def test_older_code_fills_no_suite_that_the_newest_has_not_done(row, runs, edited):
+    table = runs(
+        row("student", "facts", 0.2, 0.05),
+        row("student", "code", 0.1, 0.05),
+        edited("code", 0.4, old=True, at=0),
+        edited("facts", 0.5, old=True, at=1),
+        edited("code", 0.3, at=2),
+    )
+
+    lora = by_label(only(table))["lora"]
+
+    assert [(square.outcome, square.value) for square in lora.squares] == [("done", 0.3), ("not run", None)]
+    assert (lora.mean, lora.older_runs) == (None, 2)
+
+
+def test_showing_one_suite_alone_does_not_bring_older_code_back(row, runs, edited):
+    table = runs(
+        row("student", "facts", 0.2, 0.05),
+        edited("facts", 0.5, old=True, at=1),
+        edited("code", 0.3, at=2),
+    )
+
+    (board,) = boards(table, suites=("facts",))
+
+    assert [column.suite for column in board.columns] == ["facts"]
+    assert [(row.label, row.squares[0].outcome, row.older_runs) for row in board.rows] == [
+        ("student", "done", 0),
+        ("lora", "not run", 1),
+    ]
+
+
+def test_a_suite_of_which_all_is_out_of_date_is_shown_when_asked_for(runs, edited):
+    table = runs(edited("facts", 0.5, old=True, at=1), edited("code", 0.3, at=2))
+
+    (asked,), (whole,) = boards(table, suites=("facts",)), boards(table)
+
+    assert [(row.label, row.squares[0].outcome, row.older_runs) for row in asked.rows] == [("lora", "not run", 1)]
+    assert [column.suite for column in whole.columns] == ["code"]
+
+
+def test_older_code_that_is_tried_again_is_the_newest_again(runs, edited):
+    table = runs(
+        edited("code", 0.4, old=True, at=0),
+        edited("code", 0.7, at=1),
+        edited("code", old=True, at=2, reason="killed"),
+    )
+
+    (lora,) = only(table).rows
+
+    # of one cell the done attempt counts, and the later one says that its code is at work again
+    assert (lora.squares[0].value, lora.variant, lora.older_runs) == (0.4, "old", 1)
+
+
+def test_the_gap_is_measured_from_references_of_the_newest_variant(row, runs):
+    old, new = ({"variant": name, "at": at} for at, name in enumerate(("old", "new")))
+    table = runs(
+        row("student", "code", 0.4, 0.01, seed=0, cell_key="1", **old),
+        row("student", "code", 0.2, 0.01, seed=0, cell_key="2", **new),
+        row("teacher", "code", 0.5, 0.01, seed=0, cell_key="3", **old),
+        row("teacher", "code", 0.7, 0.01, seed=0, cell_key="4", **new),
+        row("lora", "code", 0.3, 0.05),
+    )
+
+    rows = by_label(only(table))
+
+    assert (rows["student"].mean, rows["teacher"].mean) == (0.2, 0.7)
+    assert (rows["student"].older_runs, rows["teacher"].older_runs, rows["lora"].older_runs) == (1, 1, 0)
+    # of the gap: (0.3 - 0.2) / (0.7 - 0.2)
+    assert rows["lora"].gap_closed == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"), [("scoring_hash", "scoring code"), ("documents_hash", "documents and answers")]
+)
+def test_other_right_answers_or_judges_are_another_board(row, runs, column, words):
+    old, new = ({column: letter * 32, "comparability": letter} for letter in "cd")
+    table = runs(
+        row("lora", "code", 0.9, 0.03, at=0, cell_key="old", **old),
+        row("nuggets", "code", 0.5, 0.03, at=1, **new),
+    )
+
+    first, second = boards(table)
+
+    assert [[row.label for row in board.rows] for board in (first, second)] == [["nuggets"], ["lora"]]
+    assert first.apart == (f"code: {words} dddddddd, not cccccccc",)
+
+
+@pytest.mark.parametrize(
+    ("column", "usual", "other", "words"),
+    [("device", "cpu", "cuda", "device"), ("threads", 1, 2, "threads"), ("batch_size", 16, 8, "batch size")],
+)
+def test_runs_computed_in_another_way_are_another_board(row, runs, column, usual, other, words):
+    table = runs(
+        row("lora", "code", 0.3, 0.05, at=1, **{column: usual}),
+        row("lora", "code", 0.4, 0.05, seed=1, **{column: other}),
+        row("nuggets", "code", outcome="failed", **{column: other}),
+    )
+
+    first, second = boards(table)
+
+    assert (first.apart, second.apart) == ((f"{words} {usual}",), (f"{words} {other}",))
+    assert [[row.label for row in board.rows] for board in (first, second)] == [["lora"], ["lora", "nuggets"]]
+    assert (first.rows[0].mean, second.rows[0].mean) == (0.3, 0.4)
+
+
+def test_models_are_called_by_their_labels(row, runs):
+    board = only(runs(row("lora", "code", 0.3, 0.05, teacher="ours/big (12.3 M)", teacher_revision="r2")))
+
+    assert board.teacher == "ours/big (12.3 M) r2"
+
+
 def test_a_table_without_rows_has_no_boards(runs):
     assert boards(runs()) == ()

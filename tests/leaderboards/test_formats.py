@@ -90,6 +90,44 @@ def test_one_reason_given_by_many_cells_is_one_footnote(row, runs):
     assert notes[-1] == "skipped: no [laten on code, seeds 0-2]"
 
 
+def test_older_variants_have_a_footnote_that_says_how_many_runs_and_why(row, runs):
+    table = runs(
+        *(row("lora", "code", 0.3, 0.05, seed=s, variant="old", cell_key=f"old {s}") for s in (0, 1)),
+        row("lora", "code", 0.4, 0.05, variant="new", cell_key="new", at=1),
+        row("student", "code", 0.1, 0.05, variant="old", cell_key="s old"),
+        row("student", "code", outcome="failed", reason="no", variant="new", cell_key="s new", at=1),
+    )
+    found = boards(table)
+
+    written = sheet.write(found[0])
+
+    assert {line.cells[1].written for line in written.lines} == {"lora ²", "student ²"}
+    assert (written.notes[-1].mark, written.notes[-1].words) == (
+        "²",
+        "older variants not shown, made by other code or libraries [lora, 2 runs; student, 1 run]",
+    )
+    (lora,) = (row for row in json.loads(formats.as_json(found))["boards"][0]["rows"] if row["method"] == "lora")
+    assert (lora["variant"], lora["older_runs"]) == ("new", 2)
+    lines = csv.DictReader(io.StringIO(formats.as_csv(found)))
+    assert {(line["method"], line["older_runs"]) for line in lines} == {("lora", "2"), ("student", "1")}
+
+
+def test_what_a_method_does_not_say_it_took_is_unknown_and_not_zero(row, runs):
+    table = runs(
+        row("quiet", "code", 0.3, 0.05, payload_bytes=None, trainable_parameters=None),
+        row("student", "code", 0.1, 0.05, payload_bytes=0, trainable_parameters=0),
+    )
+    found = boards(table)
+
+    written = cells(found[0])
+
+    assert [written["quiet"][key].written for key in ("moved", "trained")] == ["—", "—"]
+    assert [written["student"][key].written for key in ("moved", "trained")] == ["0 B", "0"]
+    lines = {line["method"]: line for line in csv.DictReader(io.StringIO(formats.as_csv(found)))}
+    assert [lines[name]["payload_bytes"] for name in ("quiet", "student")] == ["", "0"]
+    assert [lines[name]["trainable_parameters"] for name in ("quiet", "student")] == ["", "0"]
+
+
 def test_a_single_suite_shows_p_instead_of_a_mean(row, runs):
     keys = [heading.key for heading in sheet.write(boards(runs(row("lora", "code", 0.3, 0.05)))[0]).headings]
 

@@ -59,9 +59,15 @@ def main() -> None:
         print(f"pkt-bench: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
         sys.exit(error.exit_code)
     except Interrupted as interrupted:
-        print("pkt-bench: interrupted before anything was started", file=sys.stderr)  # noqa: T201 - see above
+        print("pkt-bench: interrupted", file=sys.stderr)  # noqa: T201 - see above
         sys.exit(interrupted.exit_code)
     except BrokenPipeError:
         # the reader of our output left (`| head`): nothing more can be said, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except Exception as error:
+        if os.environ.get("PKT_BENCH_DEBUG"):
+            raise
+        said = f"a defect in pkt-bench or a plugin: {type(error).__name__}: {error}"
+        print(f"pkt-bench: {said}\n  pkt-bench --debug ... shows where.", file=sys.stderr)  # noqa: T201 - see above
+        sys.exit(1)

@@ -45,8 +45,9 @@ def board(
     for problem in found.problems:
         print(f"pkt-bench: {problem}", file=sys.stderr)  # noqa: T201 - this is the command line
     runs = _only(found.runs, "pair", _listed(pairs))
-    runs = _only(runs, "suite", _listed(suites))
-    ranked = boards(runs, found.items)
+    wanted = _listed(suites)
+    _only(runs, "suite", wanted)  # refuses names that are not there
+    ranked = boards(runs, found.items, wanted)
     _check_sort(sort, ranked)
     sheets = [write(each, sort=sort, everything=everything) for each in ranked]
     if format == "table":

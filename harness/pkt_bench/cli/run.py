@@ -63,7 +63,8 @@ def run(
         record_skips(plan.skips, store)
         with Announcer(registry, plan, json=json) as announcer:
             interrupted = _execute(plan, announcer)
-        store.write_board()
+        if plan.done or plan.skips or announcer.outcomes:
+            store.write_board()
         announcer.summarise(request.out)
         if interrupted is not None:
             said = "interrupted; every cell that ended is kept. Run the same command again to go on."

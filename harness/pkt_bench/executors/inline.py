@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pkt_bench.domain import Job, Outcome
 from pkt_bench.errors import Interrupted
 from pkt_bench.executors.base import Moments
-from pkt_bench.pipeline import Ended, Phase, attempt, run_cell
+from pkt_bench.pipeline import Ended, Phase, attempt, claim, run_cell
 
 
 def execute_inline(jobs: Sequence[Job], slots: int, moments: Moments) -> None:  # noqa: ARG001 - one at a time, always
@@ -23,7 +23,9 @@ def execute_inline(jobs: Sequence[Job], slots: int, moments: Moments) -> None:  
                 interrupted = error if isinstance(error, Interrupted) else Interrupted()
                 return Ended(Outcome.INTERRUPTED, "the run was interrupted")
 
-        moments.started(job.cell)
-        moments.finished(job.cell, run_cell(job, call))
+        with claim(job):
+            moments.started(job.cell)
+            run = run_cell(job, call)
+        moments.finished(job.cell, run)
         if interrupted is not None:
             raise interrupted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import multiprocessing
 import os
 import queue
@@ -21,13 +22,16 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from filelock import Timeout
+
 from pkt_bench.domain import Cell, Job, Outcome
 from pkt_bench.errors import Interrupted
 from pkt_bench.executors.base import Moments
-from pkt_bench.pipeline import Ended, Phase, attempt, run_cell
+from pkt_bench.pipeline import Ended, Phase, attempt, claim, run_cell
 
 GRACE_SECONDS = 3.0
 REPORT_EVERY_SECONDS = 0.2
+RETRY_SECONDS = 0.5
 PR_SET_PDEATHSIG = 1
 
 
@@ -41,9 +45,12 @@ def execute_in_processes(jobs: Sequence[Job], slots: int, moments: Moments) -> N
     while True:
         # whatever comes, comes inside the `try`: nothing may leave while cells are under way
         try:
-            if stopped is not None:
+            if stopped is None:
+                crew.tell(moments)
+            else:
                 crew.stop()
-            crew.tell(moments)
+                # a slot whose first process is still being made cannot be hurried; nothing of it is recorded
+                crew.tell(moments, patience=GRACE_SECONDS)
             break
         except KeyboardInterrupt:
             stopped = stopped or Interrupted()
@@ -83,11 +90,14 @@ class _Crew:
         for thread in self._threads:
             thread.start()
 
-    def tell(self, moments: Moments) -> None:
-        """Tells what the slots see until the last of them has ended."""
+    def tell(self, moments: Moments, patience: float = math.inf) -> None:
+        """Tells what the slots see until the last of them has ended, or `patience` seconds are over."""
+        deadline = time.monotonic() + patience
         while any(thread.is_alive() for thread in self._threads) or not self._seen.empty():
             for event in self._events():
                 event.tell(moments)
+            if time.monotonic() > deadline:
+                return
 
     def _events(self) -> list[_Event]:
         """What was seen since the last call; waits a moment for the first."""
@@ -118,13 +128,23 @@ class _Crew:
                 job = self._waiting.popleft()
             except IndexError:
                 return
-            self._tell("started", job.cell)
+            lock = claim(job)
             try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                # another run has this cell under way: see about the others first
+                self._waiting.append(job)
+                time.sleep(RETRY_SECONDS)
+                continue
+            try:
+                self._tell("started", job.cell)
                 run = run_cell(job, self._call)
             except BaseException as error:  # noqa: BLE001 - told to the caller, who raises it
                 self.failure = self.failure or error
                 self._stopping.set()
                 return
+            finally:
+                lock.release()
             self._tell("finished", job.cell, run)
 
     def _tell(self, moment: str, *arguments: object) -> None:
@@ -138,6 +158,9 @@ class _Crew:
         process.start()
         theirs.close()
         self._processes.add(process)
+        if self._stopping.is_set():
+            # the order to stop came while the process was being made, and did not reach it
+            _signal_group(process, signal.SIGKILL)
         try:
             ended = self._follow(process, ours, job.cell)
         finally:
@@ -183,6 +206,8 @@ def _server(threads: int) -> ForkServerContext:
 def _phase_process(phase: Phase, job: Job, pipe: Connection) -> None:
     os.setsid()
     _die_with_parent()
+    # asked to end, it unwinds: temporary folders and half-written entries are put away
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     _redirect(log_file(job))
     last = 0.0
     seen = ""
