@@ -165,7 +165,7 @@ def test_a_file_that_is_asked_for_and_broken_is_an_error_not_a_row(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("import a_package_nobody_has\n", encoding="utf-8")
 
-    with pytest.raises(RequestError, match=r"mine\.py cannot be used: cannot be imported"):
+    with pytest.raises(UnavailableError, match=r"mine\.py cannot be used: cannot be imported"):
         plugins.load([file])
 
 
@@ -192,3 +192,19 @@ def test_the_code_digest_notices_an_edit_without_a_new_version(tmp_path):
     file.write_text("def f():\n    return 2\n", encoding="utf-8")
 
     assert plugins.code_digest(plugins._import_file(file).f) != before
+
+
+def test_a_file_that_is_no_python_is_an_error(tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("import this is not\n", encoding="utf-8")
+
+    with pytest.raises(UnavailableError, match=r"mine\.txt cannot be used"):
+        plugins.load([file])
+
+
+def test_what_a_plugin_prints_at_import_stays_out_of_the_results(site, capsys):
+    distribution(site, "stranger-noisy", "stranger_noisy", "print('hello')\n" + GOOD.format(name="noisy"))
+
+    plugins.load()
+
+    assert "hello" not in capsys.readouterr().out

@@ -133,7 +133,7 @@ def check_tokenizer(ref: ModelRef) -> None:
     """
     file = ref.path / "tokenizer.json"
     if not file.is_file():
-        if any((ref.path / name).is_file() for name in TOKENIZER_FILES):
+        if any((ref.path / name).is_file() for name in ("tokenizer.model", "vocab.json")):
             return
         raise RequestError(f"{ref.path} has no tokenizer (tokenizer.json). Save one there with save_pretrained.")
     try:
@@ -205,21 +205,28 @@ def load(ref: ModelRef, dtype: str, device: str) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     weight_files(ref)
-    model, report = AutoModelForCausalLM.from_pretrained(
-        ref.path,
-        dtype=getattr(torch, dtype),
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            ref.path,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below instead, with the names
+        )
+    except (RuntimeError, ValueError, TypeError, OSError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise IntegrityError(
+            f"{ref.path} cannot be loaded: {first}\n  Configuration and weights do not fit; fetch the whole checkpoint."
+        ) from error
     for complaint in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         names = sorted(str(name) for name in report.get(complaint) or ())
         if names:
             raise IntegrityError(
                 f"{ref.path}: {complaint.replace('_', ' ')} in the checkpoint: {', '.join(names[:5])}"
                 + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-                + ".\n  transformers would have filled them in at random; fetch a whole checkpoint."
+                + ".\n  Configuration and weights do not fit; fetch the whole checkpoint."
             )
     for name, weight in model.state_dict().items():
         if not torch.isfinite(weight).all():

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import traceback
@@ -236,16 +237,23 @@ def attempt(phase: Phase, job: Job, report: Report) -> Ended:
         return PHASES[phase](job, report)
     except PktBenchError as error:
         traceback.print_exc()
-        return Ended(Outcome.FAILED, str(error))
+        return Ended(Outcome.FAILED, _readable(str(error)))
     except MemoryError:
         traceback.print_exc()
         return Ended(Outcome.FAILED, f"out of memory in {phase}. Lower --batch-size or --slots.")
     except Exception as error:  # noqa: BLE001 - a stranger's method may raise anything
         traceback.print_exc()
-        return Ended(Outcome.FAILED, f"{type(error).__name__} in {phase}: {error}")
+        return Ended(Outcome.FAILED, _readable(f"{type(error).__name__} in {phase}: {error}"))
 
 
 # ---------------------------------------------------------------- what they are made of
+
+
+def _readable(text: str) -> str:
+    """A stranger's message without what would move a terminal's cursor or colour it, and not endless."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", text)
+    plain = "".join(c for c in plain if c.isprintable() or c == "\n")
+    return plain if len(plain) <= 2000 else f"{plain[:2000]} ... (the whole of it is in the cell's log)"
 
 
 def folder_of(job: Job) -> Path:

@@ -260,16 +260,18 @@ def _adhoc_pairs(names: tuple[str, ...]) -> tuple[list[Pair], tuple[str, ...]]:
     named = []
     for name in names:
         teacher, colon, student = name.partition(":")
-        if not colon:
+        if not colon and "/" not in name:
             named.append(name)
             continue
+        if not (teacher and student):
+            raise RequestError(f"--pair {name}: write the name of a pair, or TEACHER_DIR:STUDENT_DIR.")
         refs = [ModelRef(Path(path).expanduser().resolve()) for path in (teacher, student)]
         adhoc.append(Pair(f"{refs[0].path.name}-{refs[1].path.name}", "given on the command line", *refs))
     return adhoc, tuple(named)
 
 
 def _unknown_settings(request: Request, registry: Registry, methods: list[Offer[Method]]) -> list[PktBenchError]:
-    """Settings for a method nobody offers are a typo; for one that is not part of this run, they are refused too."""
+    """Settings for a method nobody offers are a typo. A sweep may know more methods than a run takes; --set may not."""
     problems: list[PktBenchError] = []
     taking_part = {name for offer in methods for name in (offer.item.name, _qualified(offer))}
     for name in request.settings:
@@ -280,6 +282,8 @@ def _unknown_settings(request: Request, registry: Registry, methods: list[Offer[
         except RequestError as error:
             problems.append(error)
         else:
+            if name not in request.assigned:
+                continue
             problems.append(
                 RequestError(
                     f"settings are given for '{name}', which is not among the methods of this run."

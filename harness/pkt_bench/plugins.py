@@ -5,6 +5,7 @@ One broken plugin never hides another: what cannot be used becomes a `Provider` 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -132,9 +133,10 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
     wins over it; with `PKT_BENCH_STRICT_PLUGINS=1` a plugin that cannot be used is an error instead of a row.
 
     Raises:
-        RequestError: a file in `files` cannot be used: it was asked for by name.
-        UnavailableError: strict mode, and some plugin cannot be used.
+        RequestError: a file in `files` is not there.
+        UnavailableError: a file in `files` cannot be used, or strict mode, and some plugin cannot be used.
     """
+    files = tuple(files)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     shelves: dict[str, Shelf[Any]] = {
@@ -148,14 +150,17 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
         "pkt_bench_suites": Suite,
     }
     providers = []
+    asked = {str(Path(file).resolve()) for file in files}
     for found, fetch in (*_installed(environ), *_from_files(files)):
         provider = found
-        if provider.status == "ok":
-            provider = _register(manager, provider, fetch)
-        if provider.status == "ok":
-            provider = _collect(manager, provider, shelves, types)
-        if provider.status == "broken" and provider.origin.endswith(".py"):
-            raise RequestError(f"the plugin {provider.origin} cannot be used: {provider.reason}")
+        # what a plugin prints while it loads is no result of the command
+        with contextlib.redirect_stdout(sys.stderr):
+            if provider.status == "ok":
+                provider = _register(manager, provider, fetch)
+            if provider.status == "ok":
+                provider = _collect(manager, provider, shelves, types)
+        if provider.status == "broken" and provider.origin in asked:
+            raise UnavailableError(f"the plugin {provider.origin} cannot be used: {provider.reason}")
         providers.append(provider)
     broken = tuple(p for p in providers if p.status == "broken")
     unusable = [p for p in providers if p.status in {"broken", "clash"}]

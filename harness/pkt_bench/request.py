@@ -53,6 +53,8 @@ class Request(Settings):
     """Single-file plugins to load."""
     fresh: bool = False
     """Run every cell again, done or not."""
+    assigned: tuple[str, ...] = ()
+    """Methods that `--set` names: not a key of sweep files."""
     allow_small_teacher: bool = False
     """Run pairs whose teacher has no more parameters than the student."""
 
@@ -97,6 +99,7 @@ def build(flags: Mapping[str, Any], config: Path | None, assignments: Sequence[s
     for method, field, value in map(_assignment, assignments):
         settings.setdefault(method, {})[field] = value
     values["settings"] = settings
+    values["assigned"] = tuple(method for method, _, _ in map(_assignment, assignments))
     try:
         return Request.model_validate(values)
     except ValidationError as error:
@@ -129,7 +132,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RequestError(f"{path}: a sweep file ends in .toml, .yaml or .yml.")
     if not isinstance(values, dict):
         raise RequestError(f"{path} holds a {type(values).__name__}; a sweep file is a table of keys.")
-    known = list(Request.model_fields)
+    known = [name for name in Request.model_fields if name != "assigned"]
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)

@@ -95,8 +95,9 @@ def parse_settings(method: str, model: type[S], given: Mapping[str, Any]) -> S:
         return model.model_validate({name: _from_text(value, known[name].annotation) for name, value in given.items()})
     except ValidationError as error:
         lines = []
-        for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"][:1])
+        # of a field with several problems the first says what is wrong; the others follow from it
+        first = {str(problem["loc"][0]) if problem["loc"] else "": problem for problem in reversed(error.errors())}
+        for where, problem in reversed(first.items()):
             seen = given.get(where, problem.get("input"))
             about = known[where].description if where in known else None
             lines.append(

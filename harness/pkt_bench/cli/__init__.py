@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from typing import Annotated
@@ -50,6 +52,9 @@ def options(
 
 def main() -> None:
     """Runs the command line; the process ends with an exit code of the contract and, unless asked, no traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a sign the terminal does not have must not end a run
     try:
         app()
     except PktBenchError as error:
@@ -68,6 +73,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("PKT_BENCH_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+            print(f"pkt-bench: {error}. Make room and give the same command again.", file=sys.stderr)  # noqa: T201 - see above
+            sys.exit(4)
         said = f"a defect in pkt-bench or a plugin: {type(error).__name__}: {error}"
         print(f"pkt-bench: {said}\n  pkt-bench --debug ... shows where.", file=sys.stderr)  # noqa: T201 - see above
         sys.exit(1)

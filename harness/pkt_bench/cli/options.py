@@ -16,24 +16,24 @@ WHAT, HOW = "What to run", "How to run it"
 
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--methods", "--method", help="Methods, or all. [default: all]", rich_help_panel=WHAT),
+    typer.Option("--methods", "--method", help="Methods, or all. (default: all)", rich_help_panel=WHAT),
 ]
 Pairs = Annotated[
     list[str] | None,
     typer.Option(
-        "--pair", "--pairs", help="Pairs by name, or TEACHER_DIR:STUDENT_DIR. [default: tiny]", rich_help_panel=WHAT
+        "--pair", "--pairs", help="Pairs by name, or TEACHER_DIR:STUDENT_DIR. (default: tiny)", rich_help_panel=WHAT
     ),
 ]
 Suites = Annotated[
     list[str] | None,
-    typer.Option("--suite", "--suites", help="Suites, or all. [default: all]", rich_help_panel=WHAT),
+    typer.Option("--suite", "--suites", help="Suites, or all. (default: all)", rich_help_panel=WHAT),
 ]
 Seeds = Annotated[
-    int | None, typer.Option("--seeds", help="How many seeds: 3 is 0, 1, 2. [default: 1]", rich_help_panel=WHAT)
+    int | None, typer.Option("--seeds", help="How many seeds: 3 is 0, 1, 2. (default: 1)", rich_help_panel=WHAT)
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", help="Score the first so many documents only. [default: all]", rich_help_panel=WHAT),
+    typer.Option("--limit", help="Score the first so many documents only. (default: all)", rich_help_panel=WHAT),
 ]
 Set = Annotated[
     list[str] | None,
@@ -47,25 +47,25 @@ Plugin = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin.", rich_help_panel=WHAT),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="The run folder. [default: runs]", rich_help_panel=HOW)]
-Device = Annotated[str | None, typer.Option("--device", help="A torch device. [default: cpu]", rich_help_panel=HOW)]
+Out = Annotated[Path | None, typer.Option("--out", help="The run folder. (default: runs)", rich_help_panel=HOW)]
+Device = Annotated[str | None, typer.Option("--device", help="A torch device. (default: cpu)", rich_help_panel=HOW)]
 Dtype = Annotated[
     str | None,
-    typer.Option("--dtype", help="float32, bfloat16 or float16. [default: float32]", rich_help_panel=HOW),
+    typer.Option("--dtype", help="float32, bfloat16 or float16. (default: float32)", rich_help_panel=HOW),
 ]
 BatchSize = Annotated[
     int | None,
     typer.Option(
-        "--batch-size", "--batch_size", help="Documents per batch when scoring. [default: 16]", rich_help_panel=HOW
+        "--batch-size", "--batch_size", help="Documents per batch when scoring. (default: 16)", rich_help_panel=HOW
     ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", help="Threads per cell. [default: 1]", rich_help_panel=HOW)]
+Threads = Annotated[int | None, typer.Option("--threads", help="Threads per cell. (default: 1)", rich_help_panel=HOW)]
 Executor = Annotated[
-    str | None, typer.Option("--executor", help="process or inline. [default: process]", rich_help_panel=HOW)
+    str | None, typer.Option("--executor", help="process or inline. (default: process)", rich_help_panel=HOW)
 ]
 Slots = Annotated[
     int | None,
-    typer.Option("--slots", help="Cells under way at once. [default: one per core]", rich_help_panel=HOW),
+    typer.Option("--slots", help="Cells under way at once. (default: one per core)", rich_help_panel=HOW),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Run done cells again.", rich_help_panel=HOW)]
 SmallTeacher = Annotated[

@@ -123,6 +123,9 @@ class _Crew:
     # called in the slots' threads
 
     def work(self) -> None:
+        # signals are the main thread's affair, and the server, made by one of these threads, inherits the mask: a
+        # Ctrl-C while it imports must not reach it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         while not self._stopping.is_set():
             try:
                 job = self._waiting.popleft()
@@ -155,8 +158,13 @@ class _Crew:
             return Ended(Outcome.INTERRUPTED, "the run was interrupted")
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_phase_process, args=(phase, job, theirs), daemon=False)
-        process.start()
-        theirs.close()
+        try:
+            process.start()
+        except (EOFError, OSError) as error:
+            # the server was killed; the next cell starts another
+            return Ended(Outcome.FAILED, f"no process could be made for {phase} ({error!r}). Run the cell again.")
+        finally:
+            theirs.close()
         self._processes.add(process)
         if self._stopping.is_set():
             # the order to stop came while the process was being made, and did not reach it
@@ -208,6 +216,7 @@ def _phase_process(phase: Phase, job: Job, pipe: Connection) -> None:
     _die_with_parent()
     # asked to end, it unwinds: temporary folders and half-written entries are put away
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     _redirect(log_file(job))
     last = 0.0
     seen = ""
