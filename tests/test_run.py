@@ -254,3 +254,14 @@ def test_what_another_attempt_cost_is_not_taken_for_a_failed_ones(pico, pkt_benc
     assert by_outcome["failed"]["changed_tensors"] is None
     assert by_outcome["failed"]["transfer_seconds"] is None
     assert by_outcome["done"]["payload_bytes"] is None
+
+
+@pytest.mark.slow
+def test_a_cell_s_processor_time_is_its_own_where_several_share_a_process(pico, pkt_bench, tmp_path):
+    answer = pkt_bench(*arguments(pico, tmp_path / "runs", "scale,noise", "--seeds", "3", "--executor", "inline"))
+
+    tables = [pa.ipc.open_file(path).read_all().to_pylist()[0] for path in (tmp_path / "runs").rglob("cells/*/*.arrow")]
+    spent = sum(row["transfer_cpu_seconds"] + row["score_cpu_seconds"] for row in tables)
+    assert answer.code == 0
+    # a process cannot have spent more than the wall time of its one thread, here that of all six cells
+    assert spent <= 1.2 * sum(row["seconds"] for row in tables)

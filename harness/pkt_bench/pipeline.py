@@ -131,7 +131,7 @@ def transfer(job: Job, report: Report) -> Ended:
     registry = plugins.load(job.plugins)
     method, suite = registry.methods.get(job.method).item, registry.suites.get(job.suite).item
     report("load", None)
-    started = time.monotonic()
+    started, cpu_started = time.monotonic(), time.process_time()
     _check_checkpoints(job)
     loaded = models.LoadedPair(job.pair, knobs.device, knobs.dtype)
     context = TransferContext(
@@ -171,7 +171,7 @@ def transfer(job: Job, report: Report) -> Ended:
     cost = Cost(
         load_seconds=loading,
         transfer_seconds=took - loading,
-        transfer_cpu_seconds=time.process_time(),
+        transfer_cpu_seconds=time.process_time() - cpu_started,
         peak_rss_bytes=environment.peak_rss_bytes(),
         peak_device_bytes=environment.peak_device_bytes(knobs.device),
         trainable_parameters=_known(context.ledger.trainable_parameters, method),
@@ -199,7 +199,7 @@ def score(job: Job, report: Report) -> Ended:
     suite = registry.suites.get(job.suite).item
     handover = _read_handover(job)
     report("score", None)
-    started = time.monotonic()
+    started, cpu_started = time.monotonic(), time.process_time()
     environment.seed_everything(0)
     _check_checkpoints(job)
     model, tokenizer = artifacts.load_artifact(folder_of(job), job.pair, knobs.dtype, knobs.device)
@@ -217,7 +217,7 @@ def score(job: Job, report: Report) -> Ended:
         cost=replace(
             spent,
             score_seconds=seconds,
-            score_cpu_seconds=time.process_time(),
+            score_cpu_seconds=time.process_time() - cpu_started,
             peak_rss_bytes=max(spent.peak_rss_bytes or 0, environment.peak_rss_bytes()),
         ),
         health=replace(handover.health, reload_difference=difference),

@@ -41,6 +41,7 @@ MOVES_NUMBERS = (
     "adapters",
     "artifacts",
     "data",
+    "domain",
     "environment",
     "models",
     "pipeline",

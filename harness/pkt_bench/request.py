@@ -205,12 +205,10 @@ def _say(problem: Any, flags: Mapping[str, Any]) -> str:  # noqa: ANN401 - pydan
 
 
 def default_slots(threads: int, device: str) -> int:
-    """Cells that fit side by side: one on an accelerator, else by the cores and the memory this process may use."""
+    """Cells that fit side by side: one on an accelerator, else by the cores this process may use and the memory."""
     if device != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return max(1, cores // threads)
+    # all of the memory, not what is free at the moment: a full page cache must not halve the speed of a run
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return max(1, min(cores // threads, memory // SLOT_BYTES))

@@ -20,7 +20,6 @@ from pkt_bench_laten.locate import ENDING, Places, Scores, choose_places, locati
 if TYPE_CHECKING:
     from pkt_bench_laten import LatenSettings
 
-LOCATE_VERSION = 1
 """Raise it whenever the same records may give other scores: it is part of the cached scores' name."""
 
 
@@ -125,7 +124,6 @@ def locate(context: TransferContext) -> Located:
             **identity,
             **how,
             "texts": [[*example.ids, example.target] for example in examples],
-            "code": LOCATE_VERSION,
         }
 
         def compute() -> Mapping[str, Tensor]:

@@ -15,8 +15,6 @@ from pkt_bench_nuggets.window import Window, best_window
 if TYPE_CHECKING:
     import torch
 
-LOCATE_VERSION = 1
-EXTRACT_VERSION = 1
 PROBE_RECORDS = 4
 PROBE_TOKENS = 256
 
@@ -81,7 +79,6 @@ def locate(context: TransferContext) -> dict[str, torch.Tensor]:
         **context.teacher_key,
         "seed_records": context.settings.seed_records,
         "max_length": context.settings.max_length,
-        "version": LOCATE_VERSION,
     }
     return context.cached("sensitivity", key, compute)
 
@@ -226,7 +223,6 @@ def _extract_key(context: TransferContext) -> dict[str, Any]:
         "layers": settings.layers,
         "structure": settings.structure,
         "seed": context.stage_seed("extract") if drawn else None,
-        "version": [LOCATE_VERSION, EXTRACT_VERSION],
     }
 
 

@@ -162,6 +162,7 @@ class _Crew:
             process.start()
         except (EOFError, OSError) as error:
             # the server was killed; the next cell starts another
+            ours.close()
             return Ended(Outcome.FAILED, f"no process could be made for {phase} ({error!r}). Run the cell again.")
         finally:
             theirs.close()
