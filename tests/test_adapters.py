@@ -5,7 +5,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from pkt_bench import AdapterSettings, ContractError, add_adapter, module_path, plain_adapter
+from pkt_bench import AdapterSettings, ContractError, add_adapter, factors_of, module_path, plain_adapter
+from pkt_bench.adapters import adapted_paths
 from pkt_bench.models import fingerprint
 from pkt_bench.testing import pico_pair
 
@@ -30,11 +31,11 @@ def start_for(student, settings):
     """Random factors as large as the weights, for exactly the settings' modules."""
     random = torch.Generator().manual_seed(0)
     start = {}
-    for layer in range(student.config.num_hidden_layers):
-        for module in settings.modules:
-            out, into = student.get_submodule(module_path(layer, module)).weight.shape
-            a = torch.randn(settings.rank, into, generator=random) * 0.3
-            start[module_path(layer, module)] = (a, torch.randn(out, settings.rank, generator=random) * 0.3)
+    for path in adapted_paths(student, settings.modules):
+        shape = student.get_submodule(path).weight.shape
+        out, into = reversed(shape) if path == "model.embed_tokens" else shape
+        a = torch.randn(settings.rank, into, generator=random) * 0.3
+        start[path] = (a, torch.randn(out, settings.rank, generator=random) * 0.3)
     return start
 
 
@@ -55,6 +56,40 @@ def test_the_adapter_is_on_the_asked_modules_of_every_layer_and_nothing_else_tra
         for layer in range(2)
         for module in ("self_attn.v_proj", "mlp.down_proj")
     }
+
+
+def test_embedding_and_head_get_an_adapter_unless_they_are_tied(tmp_path):
+    outside = {"model.embed_tokens", "lm_head"}
+    for name, tied in (("free", False), ("tied", True)):
+        student = student_of(pico_pair(tmp_path / name, student={"tie_word_embeddings": tied}).student.path)
+
+        model = add_adapter(student, SETTINGS)
+
+        assert set(factors_of(model)) & outside == (set() if tied else outside)
+
+
+def test_an_adapter_on_tied_embeddings_alone_is_refused(tmp_path):
+    student = student_of(pico_pair(tmp_path, student={"tie_word_embeddings": True}).student.path)
+
+    with pytest.raises(ContractError, match="embedding and head of this student are tied"):
+        add_adapter(student, AdapterSettings(rank=4, modules=("embed_tokens", "lm_head")))
+
+
+@pytest.mark.parametrize("init", ["gaussian", "orthogonal", "olora"])
+def test_every_start_of_pefts_own_preserves_the_student_and_can_be_made_plain(folder, init):
+    pristine = student_of(folder)
+    torch.manual_seed(0)
+
+    model = add_adapter(student_of(folder), SETTINGS, init=init).eval()
+
+    start = factors_of(model)
+    torch.testing.assert_close(logits(model), logits(pristine), rtol=0, atol=1e-5)
+    disturb(model)
+    tuned = logits(model)
+    assert (tuned - logits(pristine)).abs().max() > 0.1
+    plain = plain_adapter(model, start, pristine)
+    torch.testing.assert_close(logits(plain), tuned, rtol=0, atol=1e-4)
+    assert fingerprint(plain.unload()) == fingerprint(pristine)
 
 
 def test_without_a_start_the_adapter_is_pefts_own_and_changes_nothing_yet(folder):
@@ -104,7 +139,7 @@ def test_a_tuned_adapter_becomes_plain_with_the_same_logits_and_the_students_ver
 
     assert (tuned - logits(pristine)).abs().max() > 0.1
     torch.testing.assert_close(logits(plain), tuned, rtol=0, atol=1e-4)
-    plain.save_pretrained(tmp_path / "adapter")
+    plain.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
     again = PeftModel.from_pretrained(student_of(folder), tmp_path / "adapter").eval()
     assert torch.equal(logits(again), logits(plain))
     assert again.peft_config["default"].r == 8
@@ -140,7 +175,7 @@ def test_the_student_can_take_another_adapter_after_one_was_made_plain(folder):
 
 def test_dropout_moves_a_started_adapter_only_while_it_trains(folder):
     student, pristine = student_of(folder), student_of(folder)
-    settings = AdapterSettings(rank=4, dropout=0.5)
+    settings = AdapterSettings(rank=4, lora_dropout=0.5)
 
     model = add_adapter(student, settings, start_for(student, settings))
 
@@ -153,7 +188,7 @@ def test_a_start_that_leaves_out_a_module_is_refused_by_name(folder):
     start = start_for(student, SETTINGS)
     del start[module_path(1, "k_proj")]
 
-    with pytest.raises(ContractError, match=r"it covers 13[\s\S]*model\.layers\.1\.self_attn\.k_proj"):
+    with pytest.raises(ContractError, match=rf"it covers {len(start)}[\s\S]*model\.layers\.1\.self_attn\.k_proj"):
         add_adapter(student, SETTINGS, start)
 
 
@@ -173,6 +208,6 @@ def test_a_model_of_another_layout_is_refused_with_the_missing_module():
     student = GPT2LMHeadModel(GPT2Config(vocab_size=32, n_embd=8, n_layer=1, n_head=1, n_positions=16))
 
     with pytest.raises(
-        ContractError, match=r"GPT2LMHeadModel has no linear module model\.layers\.0\.self_attn\.q_proj"
+        ContractError, match=r"GPT2LMHeadModel has no linear module or embedding model\.layers\.0\.self_attn\.q_proj"
     ):
         add_adapter(student, SETTINGS)

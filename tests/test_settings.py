@@ -23,7 +23,7 @@ def test_text_is_read_as_the_field_s_type():
         ({"rank": "eight"}, ["lora.rank = 'eight' will not do", "valid integer"]),
         ({"learning_rate": "nan"}, ["lora.learning_rate = 'nan' will not do"]),
         ({"modules": "q_prj"}, ["lora.modules", "q_proj"]),
-        ({"dropout": "1.0"}, ["less than 1"]),
+        ({"lora_dropout": "1.0"}, ["less than 1"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(given, phrases):

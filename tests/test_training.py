@@ -79,7 +79,7 @@ def test_how_a_batch_is_split_into_passes_does_not_change_its_gradient(context_o
     expected = torch.autograd.grad(token_mean(student, data), list(student.parameters()))
     monkeypatch.setitem(training.TOKENS_PER_PASS, "cpu", budget)
 
-    training._backward(student, data, "cpu")
+    training._backward(student, data, training.cross_entropy)
 
     for weight, gradient in zip(student.parameters(), expected, strict=True):
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-6)
@@ -110,7 +110,7 @@ def test_a_prompt_without_a_token_supervises_all_but_the_first_token(context_of)
     student = context_of().pair.student
     record = Encoded((5, 6, 7), 0)
 
-    found = training._summed_loss(student, [record], "cpu")
+    found = training.cross_entropy(student, [record])
 
     theirs = student(input_ids=torch.tensor([record.ids]), labels=torch.tensor([record.ids])).loss
     assert float(found.detach()) == pytest.approx(2 * float(theirs.detach()), rel=1e-5)

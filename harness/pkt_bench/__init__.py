@@ -10,11 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pkt_bench.adapters import LLAMA_LIKE, add_adapter, module_path, plain_adapter
+    from pkt_bench.adapters import LLAMA_LIKE, adapted_modules, add_adapter, factors_of, module_path, plain_adapter
     from pkt_bench.data import Encoded
     from pkt_bench.domain import (
         Architecture,
         Cell,
+        Control,
+        Estimate,
         Message,
         Method,
         ModelRef,
@@ -34,17 +36,19 @@ if TYPE_CHECKING:
     from pkt_bench.models import LoadedPair
     from pkt_bench.sandbox import Limits, Verdict, judge_code
     from pkt_bench.settings import AdapterSettings, FinetuneSettings, Settings
-    from pkt_bench.training import DivergedError, Trained, finetune, mean_loss
+    from pkt_bench.training import DivergedError, Trained, cross_entropy, finetune, mean_loss, supervised_logits
     from pkt_bench.transfer import TransferContext, Transferred
 
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "adapters": ("LLAMA_LIKE", "add_adapter", "module_path", "plain_adapter"),
+    "adapters": ("LLAMA_LIKE", "adapted_modules", "add_adapter", "factors_of", "module_path", "plain_adapter"),
     "data": ("Encoded",),
     "domain": (
         "Architecture",
         "Cell",
+        "Control",
+        "Estimate",
         "Message",
         "Method",
         "ModelRef",
@@ -64,7 +68,7 @@ _ROOMS = {
     "models": ("LoadedPair",),
     "sandbox": ("Limits", "Verdict", "judge_code"),
     "settings": ("AdapterSettings", "FinetuneSettings", "Settings"),
-    "training": ("DivergedError", "Trained", "finetune", "mean_loss"),
+    "training": ("DivergedError", "Trained", "cross_entropy", "finetune", "mean_loss", "supervised_logits"),
     "transfer": ("TransferContext", "Transferred"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
@@ -75,8 +79,10 @@ __all__ = [
     "Architecture",
     "Cell",
     "ContractError",
+    "Control",
     "DivergedError",
     "Encoded",
+    "Estimate",
     "FinetuneSettings",
     "Limits",
     "LoadedPair",
@@ -101,13 +107,17 @@ __all__ = [
     "UnavailableError",
     "Verdict",
     "__version__",
+    "adapted_modules",
     "add_adapter",
+    "cross_entropy",
+    "factors_of",
     "finetune",
     "hookimpl",
     "judge_code",
     "mean_loss",
     "module_path",
     "plain_adapter",
+    "supervised_logits",
 ]
 
 

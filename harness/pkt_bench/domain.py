@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pkt_bench.errors import ContractError
 
 if TYPE_CHECKING:
+    import torch
     from pydantic import BaseModel
+    from transformers import PreTrainedModel
 
     from pkt_bench.transfer import TransferContext, Transferred
 
@@ -23,6 +25,9 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 Paradigm = Literal["reference", "language", "post-align", "pre-align", "control"]
 PARADIGMS: tuple[Paradigm, ...] = get_args(Paradigm)
+
+Use = Literal["weights", "outputs", "nothing"]
+USES: tuple[Use, ...] = get_args(Use)
 
 
 class Outcome(StrEnum):
@@ -199,6 +204,39 @@ def never_skip(question: Question) -> str | None:  # noqa: ARG001 - the signatur
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """One line of what a method would need: `amount` in `unit` (bytes or FLOP), and the formula that gave it."""
+
+    what: str
+    formula: str
+    amount: float
+    unit: Literal["bytes", "FLOP"]
+
+
+@dataclass(frozen=True)
+class Control:
+    """The same method with one ingredient taken away: how much of a gain comes without it?
+
+    Written `METHOD:CONTROL` on the command line and on the board; `--controls` adds those of the methods asked for.
+
+    Attributes:
+        name: as typed after the colon.
+        summary: one line for `ls controls`.
+        of: the methods it is a control of; empty: all that use the teacher.
+        settings: fields of the method's settings that it sets.
+        teacher: puts something else into the teacher's weights, in place, from a generator seeded by the cell's seed.
+        pair: the pair to run with instead.
+    """
+
+    name: str
+    summary: str
+    of: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    teacher: Callable[[PreTrainedModel, torch.Generator], None] | None = None
+    pair: Callable[[Pair], Pair] | None = None
+
+
+@dataclass(frozen=True)
 class Method:
     """What a plugin yields from `pkt_bench_methods`.
 
@@ -213,7 +251,10 @@ class Method:
         paper: address or citation of the source.
         version: raise it whenever the same input may give another result: it is part of a cell's key.
         changes_student: a method that says so and moves no byte ends as `no-effect`.
-        control_of: the method this one is a control of, if it is one.
+        control_of: the method this one is a control of, if it is one. Controls are left out of `all`.
+        control: what was taken away, where the harness made this control from another method.
+        uses: what of the teacher it takes: `weights`, `outputs` (what it says), or `nothing`.
+        estimate: what a `Question` would need at most, by formula, for `plan --estimate`. Cheap, as `skip` is.
     """
 
     name: str
@@ -226,10 +267,25 @@ class Method:
     version: str = "1"
     changes_student: bool = True
     control_of: str = ""
+    control: Control | None = None
+    uses: Use = "weights"
+    estimate: Callable[[Question], Sequence[Estimate]] | None = None
 
     def __post_init__(self) -> None:
-        if self.paradigm not in PARADIGMS:
-            raise ContractError(f"method '{self.name}' has paradigm '{self.paradigm}'; allowed: {', '.join(PARADIGMS)}")
+        for field_, value, allowed in (("paradigm", self.paradigm, PARADIGMS), ("uses", self.uses, USES)):
+            if value not in allowed:
+                raise ContractError(f"method '{self.name}' has {field_} '{value}'; allowed: {', '.join(allowed)}")
+
+    def under(self, control: Control) -> Method:
+        """This method without what `control` takes away."""
+        return replace(
+            self,
+            name=f"{self.name}:{control.name}",
+            summary=f"{self.name} with {control.summary}",
+            paradigm="control",
+            control_of=self.name,
+            control=control,
+        )
 
 
 # ---------------------------------------------------------------- cells and runs

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from pkt_bench.domain import Cell, Method, Pair, Run, Suite
+from pkt_bench.domain import Cell, Control, Method, Pair, Run, Suite
 
 PROJECT = "pkt_bench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -31,6 +31,11 @@ def pkt_bench_pairs() -> Iterable[Pair]:  # type: ignore[empty-body]
 @hookspec
 def pkt_bench_suites() -> Iterable[Suite]:  # type: ignore[empty-body]
     """Offer suites. `records` and `test_prompts` are called when a plan needs their digests, and must be quick."""
+
+
+@hookspec
+def pkt_bench_controls() -> Iterable[Control]:  # type: ignore[empty-body]
+    """Offer controls of methods, of this plugin's or of others'. Names are unique over all plugins."""
 
 
 @hookspec

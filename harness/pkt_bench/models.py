@@ -29,6 +29,10 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 
+# what a configuration means that does not say it: the defaults of the families' configuration classes
+_TIED = frozenset({"gemma", "gemma2", "gemma3_text"})
+_HEAD_DIM = {"qwen3": 128, "gemma": 256, "gemma2": 256, "gemma3_text": 256}
+
 
 # ---------------------------------------------------------------- from the files, without torch
 
@@ -62,10 +66,10 @@ def architecture(ref: ModelRef) -> Architecture:
             layers=config["num_hidden_layers"],
             heads=heads,
             kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+            head_dim=config.get("head_dim") or _HEAD_DIM.get(config["model_type"]) or config["hidden_size"] // heads,
             vocabulary=config["vocab_size"],
             positions=config["max_position_embeddings"],
-            tied=bool(config.get("tie_word_embeddings", False)),
+            tied=bool(config.get("tie_word_embeddings", config["model_type"] in _TIED)),
         )
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise RequestError(

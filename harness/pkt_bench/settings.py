@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pkt_bench.errors import RequestError
 
-Module = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+Module = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "embed_tokens", "lm_head"]
 
 
 class Settings(BaseModel):
@@ -56,7 +56,7 @@ class AdapterSettings(FinetuneSettings):
     """Rank of the adapter."""
     alpha: float | None = Field(default=None, gt=0)
     """Scaling is alpha / rank; unset means alpha = rank, a scaling of 1."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapter's input. Above 0, an adapter that starts non-zero changes the student in training."""
     modules: tuple[Module, ...] = (
         "q_proj",
@@ -66,8 +66,10 @@ class AdapterSettings(FinetuneSettings):
         "gate_proj",
         "up_proj",
         "down_proj",
+        "embed_tokens",
+        "lm_head",
     )
-    """Modules of every layer that get an adapter."""
+    """Modules that get an adapter: those of every layer, and the embedding and the head unless they are tied."""
 
     @property
     def scaling(self) -> float:

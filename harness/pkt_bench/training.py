@@ -10,7 +10,7 @@ position on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 TOKENS_PER_PASS = {"cpu": 512}
 """Padded tokens of one pass: on a CPU larger passes leave the cache and cost up to 1.6 times more per token."""
 TOKENS_PER_PASS_ELSEWHERE = 16384
+
+
+Objective = Callable[["PreTrainedModel", "Sequence[Encoded]"], "torch.Tensor"]
+"""`objective(model, records)`: the loss summed over the supervised tokens of one pass, a scalar with a gradient."""
+
+Redraw = Callable[["PreTrainedModel", "list[Encoded]"], "list[Encoded]"]
+"""`redraw(model, batch)`: what to learn from instead of `batch`, such as answers that the model has just written."""
 
 
 class DivergedError(PktBenchError):
@@ -71,6 +78,9 @@ def finetune(
     model: PreTrainedModel,
     settings: FinetuneSettings,
     records: Sequence[Record] | None = None,
+    *,
+    objective: Objective | None = None,
+    redraw: Redraw | None = None,
 ) -> Trained:
     """Tunes whatever in `model` requires a gradient, and leaves it in evaluation mode.
 
@@ -84,6 +94,10 @@ def finetune(
         model: the student, usually a `PeftModel`.
         settings: the schedule.
         records: what to train on; by default the suite's train split, cut to `settings.train_records`.
+        objective: the loss to train by instead of `cross_entropy`. The choice between rates always goes by the
+            cross-entropy on the validation split, so that it is the same for every method.
+        redraw: replaces the records of each batch before its step. It runs in evaluation mode and without gradients,
+            under the stage's random state.
 
     Raises:
         ContractError: nothing requires a gradient, or no record has a supervised token.
@@ -98,8 +112,9 @@ def finetune(
     context.ledger.trainable_parameters = sum(weight.numel() for weight in parameters)
     rates = settings.learning_rate
     left_out = len(records) - len(data)
+    course = _Course(data, settings, objective or cross_entropy, redraw)
     if len(rates) == 1:
-        losses = _train(context, model, parameters, data, settings, rates[0], (0.0, 1.0))
+        losses = _train(context, model, parameters, course, rates[0], (0.0, 1.0))
         return Trained(losses, rates[0], {}, left_out)
     if not context.records("validation"):
         raise ContractError(
@@ -112,7 +127,7 @@ def finetune(
     for number, rate in enumerate(rates):
         _put(parameters, start)
         try:
-            losses = _train(context, model, parameters, data, settings, rate, (number / len(rates), 1 / len(rates)))
+            losses = _train(context, model, parameters, course, rate, (number / len(rates), 1 / len(rates)))
             reached = mean_loss(context, model, context.records("validation"), settings.max_length)
         except DivergedError as error:
             tried[rate], diverged = None, error
@@ -131,18 +146,28 @@ def finetune(
     return Trained(kept[2], kept[1], tried, left_out)
 
 
+@dataclass(frozen=True)
+class _Course:
+    """What is trained on, how, and by which loss: the same for every rate that is tried."""
+
+    data: Sequence[Encoded]
+    settings: FinetuneSettings
+    objective: Objective
+    redraw: Redraw | None
+
+
 def _train(
     context: TransferContext,
     model: PreTrainedModel,
     parameters: list[torch.nn.Parameter],
-    data: Sequence[Encoded],
-    settings: FinetuneSettings,
+    course: _Course,
     peak: float,
     share: tuple[float, float],
 ) -> tuple[float, ...]:
     """One training at one peak rate; `share` is where it begins and how long it is on the stage's bar."""
     import torch
 
+    data, settings = course.data, course.settings
     optimizer = _optimizer(parameters, settings, peak)
     steps = settings.epochs * math.ceil(len(data) / settings.batch_size)
     order = torch.Generator().manual_seed(context.stage_seed("tune"))
@@ -153,7 +178,13 @@ def _train(
             rate = peak * schedule(len(losses), steps, settings.warmup_ratio)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = _backward(model, [data[index] for index in batch], context.device)
+            learnt = [data[index] for index in batch]
+            if course.redraw is not None:
+                model.eval()
+                with torch.no_grad():
+                    learnt = course.redraw(model, learnt)
+                model.train()
+            loss = _backward(model, learnt, course.objective)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise DivergedError(
@@ -165,7 +196,7 @@ def _train(
             optimizer.step()
             optimizer.zero_grad()
             losses.append(loss)
-            tokens = sum(len(data[index].ids) for index in batch)
+            tokens = sum(len(record.ids) for record in learnt)
             context.ledger.tokens_trained = (context.ledger.tokens_trained or 0) + tokens
             progress(share[0] + share[1] * len(losses) / steps)
         model.eval()
@@ -190,7 +221,7 @@ def mean_loss(context: TransferContext, model: PreTrainedModel, records: Sequenc
     model.eval()
     try:
         with torch.no_grad():
-            total = sum(float(_summed_loss(model, part, context.device)) for part in passes(data, context.device))
+            total = sum(float(cross_entropy(model, part)) for part in passes(data, context.device))
     finally:
         model.train(training)
     return total / sum(_supervised(record) for record in data)
@@ -255,19 +286,30 @@ def _batches(count: int, settings: FinetuneSettings, order: torch.Generator) -> 
             yield indices[start : start + settings.batch_size]
 
 
-def _backward(model: PreTrainedModel, batch: list[Encoded], device: str) -> float:
+def _backward(model: PreTrainedModel, batch: list[Encoded], objective: Objective) -> float:
     """Adds the gradient of the batch's mean loss to the weights' and returns that loss."""
     supervised = sum(_supervised(record) for record in batch)
     total = 0.0
-    for part in passes(batch, device):
-        loss = _summed_loss(model, part, device) / supervised
+    for part in passes(batch, str(model.device)):
+        loss = objective(model, part) / supervised
         loss.backward()
         total += float(loss.detach())
     return total
 
 
-def _summed_loss(model: PreTrainedModel, records: Sequence[Encoded], device: str) -> torch.Tensor:
+def cross_entropy(model: PreTrainedModel, records: Sequence[Encoded]) -> torch.Tensor:
     """Summed cross-entropy over the supervised tokens of `records` in one pass, as a scalar in float32."""
+    import torch
+
+    logits, targets = supervised_logits(model, records)
+    return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
+
+
+def supervised_logits(model: PreTrainedModel, records: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
+    """One pass over `records`: the logits `(n, V)` that predict their n supervised tokens, and these tokens `(n,)`.
+
+    Records follow each other in order, and so do the tokens of each.
+    """
     import torch
 
     width = max(len(record.ids) for record in records)
@@ -278,11 +320,11 @@ def _summed_loss(model: PreTrainedModel, records: Sequence[Encoded], device: str
     for row, record in enumerate(records):
         ids[row, : len(record.ids)] = torch.tensor(record.ids)
         labels[row, : len(record.ids)] = torch.tensor(record.labels)
-    labels = labels[:, first:].to(device)
-    keep = torch.arange(first - 1, width - 1, device=device)
-    logits = model(input_ids=ids.to(device), use_cache=False, logits_to_keep=keep).logits
+    labels = labels[:, first:].to(model.device)
+    keep = torch.arange(first - 1, width - 1, device=model.device)
+    logits = model(input_ids=ids.to(model.device), use_cache=False, logits_to_keep=keep).logits
     wanted = labels != -100
-    return torch.nn.functional.cross_entropy(logits[wanted].float(), labels[wanted], reduction="sum")
+    return logits[wanted], labels[wanted]
 
 
 def _supervised(record: Encoded) -> int:

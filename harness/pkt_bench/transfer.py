@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pkt_bench.data import Encoded, encode
 from pkt_bench.domain import Record, Split, Suite, digest_of
+from pkt_bench.errors import ContractError
 from pkt_bench.stages import StageCache
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Ledger:
     injection_change: float | None = None
 
 
+def _no_test_score(student: PreTrainedModel) -> float:  # noqa: ARG001 - the signature
+    raise ContractError("test scores can be had in a cell of a run alone")
+
+
 @dataclass(frozen=True)
 class TransferContext:
     """Everything a method may touch, in one argument.
@@ -64,6 +69,8 @@ class TransferContext:
         seed: the cell's seed. Inside `stage(...)` Python, NumPy and torch are already seeded from it.
         device: where to compute, a torch device as text.
         cache: stage results by content, shared by all cells of a run folder.
+        test_score: a student's headline score on the test documents. Whoever asks for it hands over a student with
+            `selection="oracle"`: a choice by test scores is an upper bound, and its row says so.
         ledger: what the transfer spent; `finetune` fills in its part.
         made_by: the code, libraries and threads at work, which the cache takes into account by itself.
     """
@@ -75,6 +82,7 @@ class TransferContext:
     device: str
     cache: StageCache
     report: Report
+    test_score: Callable[[PreTrainedModel], float] = _no_test_score
     ledger: Ledger = field(default_factory=Ledger)
     made_by: Mapping[str, Any] = field(default_factory=dict)
 
