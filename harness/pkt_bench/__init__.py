@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pkt_bench.models import LoadedPair
     from pkt_bench.sandbox import Limits, Verdict, judge_code
     from pkt_bench.settings import AdapterSettings, FinetuneSettings, Settings
+    from pkt_bench.streaming import LayerStream, Passage
     from pkt_bench.training import DivergedError, Trained, cross_entropy, finetune, mean_loss, supervised_logits
     from pkt_bench.transfer import TransferContext, Transferred
 
@@ -68,6 +69,7 @@ _ROOMS = {
     "models": ("LoadedPair",),
     "sandbox": ("Limits", "Verdict", "judge_code"),
     "settings": ("AdapterSettings", "FinetuneSettings", "Settings"),
+    "streaming": ("LayerStream", "Passage"),
     "training": ("DivergedError", "Trained", "cross_entropy", "finetune", "mean_loss", "supervised_logits"),
     "transfer": ("TransferContext", "Transferred"),
 }
@@ -84,6 +86,7 @@ __all__ = [
     "Encoded",
     "Estimate",
     "FinetuneSettings",
+    "LayerStream",
     "Limits",
     "LoadedPair",
     "Message",
@@ -91,6 +94,7 @@ __all__ = [
     "ModelRef",
     "Outcome",
     "Pair",
+    "Passage",
     "PktBenchError",
     "PromptSpec",
     "Question",

@@ -97,7 +97,7 @@ def add_adapter(
     if start is not None:
         _check_start(student, paths, start, settings.rank)
     alpha = settings.scaling * settings.rank
-    model = _wrap(student, paths, settings.rank, alpha, settings.lora_dropout, True if init == "kaiming" else init)
+    model = _wrap(student, paths, settings.rank, alpha, settings.lora_dropout, init)
     if start is not None:
         for path, (a, b) in start.items():
             layer = student.get_submodule(path)
@@ -145,7 +145,7 @@ def plain_adapter(model: PeftModel, start: Start, pristine: PreTrainedModel) -> 
 
 
 def _wrap(
-    student: PreTrainedModel, paths: list[str], rank: int, alpha: float, dropout: float, init: bool | str = True
+    student: PreTrainedModel, paths: list[str], rank: int, alpha: float, dropout: float, init: Init = "kaiming"
 ) -> PeftModel:
     from peft import LoraConfig, get_peft_model
 
@@ -154,7 +154,7 @@ def _wrap(
         lora_alpha=alpha,
         lora_dropout=dropout,
         bias="none",
-        init_lora_weights=init,
+        init_lora_weights=True if init == "kaiming" else init,
         target_modules=paths,
         task_type="CAUSAL_LM",
     )

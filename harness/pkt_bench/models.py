@@ -7,6 +7,7 @@ import hashlib
 import json
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,11 @@ from pkt_bench.errors import ContractError, IntegrityError, RequestError
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pkt_bench.streaming import LayerStream
+
+LARGE = 1_000_000_000
+"""Parameters from which on a teacher is read layer by layer."""
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -261,6 +267,14 @@ def _bytes_of(weight: torch.Tensor) -> Any:  # noqa: ANN401 - a buffer
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """What a control puts into the teacher's weights. `name` tells it from any other: control, code and seed."""
+
+    name: str
+    change: Callable[[PreTrainedModel], None]
+
+
+@dataclass(frozen=True)
 class LoadedPair:
     """A pair in memory, loading each model on first touch.
 
@@ -270,13 +284,14 @@ class LoadedPair:
     pair: Pair
     device: str = "cpu"
     dtype: str = "float32"
+    stand_in: StandIn | None = None
     prints: dict[str, str] = field(default_factory=dict)
     load_seconds: dict[str, float] = field(default_factory=dict)
 
     @functools.cached_property
     def teacher(self) -> PreTrainedModel:
-        """The teacher, frozen, in evaluation mode."""
-        return self._guarded("teacher", self.pair.teacher)
+        """The teacher, frozen, in evaluation mode; under a control, what stands in for it."""
+        return self._guarded("teacher", self.pair.teacher, self.stand_in)
 
     @functools.cached_property
     def student(self) -> PreTrainedModel:
@@ -288,8 +303,34 @@ class LoadedPair:
         """A second copy of the student that nobody may change, frozen: the reference for logits and deltas."""
         return self._guarded("pristine_student", self.pair.student)
 
-    def _guarded(self, role: str, ref: ModelRef) -> PreTrainedModel:
+    @property
+    def large_teacher(self) -> bool:
+        """Whether the teacher has so many parameters that methods should read it layer by layer.
+
+        A rule of the checkpoint and not of the machine, so that a cell's result does not depend on where it ran.
+        """
+        return parameter_count(self.pair.teacher) >= LARGE
+
+    def teacher_stream(self) -> LayerStream:
+        """The teacher, read from its files one layer at a time.
+
+        Raises:
+            ContractError: this cell's teacher is not what its files hold (a control changed it in memory).
+        """
+        from pkt_bench.streaming import LayerStream
+
+        if self.stand_in is not None:
+            raise ContractError(
+                "this control changes the teacher's weights in memory, so the teacher cannot be read layer by layer;"
+                " set the method's stream to false"
+            )
+        ref = self.pair.teacher
+        return LayerStream(ref.path, weight_files(ref), self.dtype, self.device)
+
+    def _guarded(self, role: str, ref: ModelRef, stand_in: StandIn | None = None) -> PreTrainedModel:
         model = self._timed(role, ref).requires_grad_(requires_grad=False)
+        if stand_in is not None:
+            stand_in.change(model)
         self.prints[role] = fingerprint(model)
         return model
 
@@ -324,8 +365,9 @@ class LoadedPair:
 
     @property
     def teacher_digest(self) -> str:
-        """What identifies the teacher's checkpoint."""
-        return checkpoint_digest(self.pair.teacher)
+        """What identifies the teacher's checkpoint, and what a control makes of it."""
+        digest = checkpoint_digest(self.pair.teacher)
+        return digest if self.stand_in is None else f"{digest} {self.stand_in.name}"
 
     @property
     def student_digest(self) -> str:

@@ -46,6 +46,7 @@ MOVES_NUMBERS = (
     "models",
     "pipeline",
     "scoring",
+    "streaming",
     "training",
     "transfer",
 )

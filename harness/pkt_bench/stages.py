@@ -43,10 +43,14 @@ class StageCache:
         def save(folder: Path) -> None:
             save_file({k: v.detach().cpu().contiguous() for k, v in compute().items()}, folder / DATA)
 
-        entry, reused = self._entry(stage, inputs, save)
+        entry, reused = self.files(stage, inputs, save)
         return load_file(entry / DATA), reused
 
-    def _entry(self, stage: str, inputs: Mapping[str, Any], save: Callable[[Path], None]) -> tuple[Path, float | None]:
+    def files(self, stage: str, inputs: Mapping[str, Any], save: Callable[[Path], None]) -> tuple[Path, float | None]:
+        """The folder that `save` filled for `inputs`, filled at most once: for results too large to hold as a whole.
+
+        The second value is as in `tensors`. Files lie in the folder itself, in no folders below it.
+        """
         from filelock import FileLock
 
         key = digest_of({"stage": stage, "inputs": inputs})

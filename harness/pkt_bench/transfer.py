@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pkt_bench.data import Encoded, encode
@@ -124,9 +125,18 @@ class TransferContext:
         and add the settings that matter. The plugin's code, the harness's, libraries and threads are added here.
         """
         found, reused = self.cache.tensors(stage, {"inputs": inputs, "made_by": self.made_by}, compute)
+        self._book(stage, reused)
+        return found
+
+    def cached_files(self, stage: str, inputs: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+        """As `cached`, for a result too large to hold at once: the folder that `write` fills with files, to be read."""
+        folder, reused = self.cache.files(stage, {"inputs": inputs, "made_by": self.made_by}, write)
+        self._book(stage, reused)
+        return folder
+
+    def _book(self, stage: str, reused: float | None) -> None:
         if reused is not None:
             self.ledger.stage_seconds[f"{stage} (reused)"] = reused
-        return found
 
     @property
     def teacher_key(self) -> dict[str, Any]:
