@@ -1,8 +1,10 @@
 """Records become token ids by one spec, and the supervised part is the answer, exactly."""
 
+import random
+
 import pytest
 
-from pkt_bench.data import encode, overlap
+from pkt_bench.data import alignment_batches, encode, overlap
 from pkt_bench.domain import Message, PromptSpec, Record
 from pkt_bench.testing import byte_tokenizer, pico_suite
 
@@ -83,3 +85,43 @@ def test_an_overlap_with_the_test_documents_is_counted_by_split(tmp_path):
 
     assert overlap(suite) == {"extract": 0, "align": 0, "train": 0, "validation": 0}
     assert overlap(leaking)["train"] == 1
+
+
+def letters(names):
+    return [Record.of(name, name) for name in names]
+
+
+def test_the_companions_of_seed_0_are_the_published_draw():
+    align = letters("abcdefghijklmnopqrstuvwxyz")
+
+    batches = alignment_batches(letters("X"), align, steps=3, batch_size=16, seed=0, order_seed=5)
+
+    for step, batch in enumerate(batches):
+        random.seed(step)
+        assert [align.index(record) for record in batch[1:]] == random.sample(range(26), 15)
+
+
+def test_every_locating_record_leads_once_before_any_leads_again():
+    batches = alignment_batches(letters("ABCD"), letters("xyz"), steps=8, batch_size=2, seed=1, order_seed=5)
+
+    leading = [batch[0].prompt for batch in batches]
+    assert sorted(leading[:4]) == ["A", "B", "C", "D"]
+    assert leading[4:] == leading[:4]
+
+
+def test_a_batch_larger_than_the_split_takes_all_of_it_once():
+    (batch,) = alignment_batches(letters("A"), letters("xyz"), steps=1, batch_size=16, seed=0, order_seed=0)
+
+    assert sorted(record.prompt for record in batch[1:]) == ["x", "y", "z"]
+
+
+def test_another_seed_draws_other_companions_and_another_order_other_leaders():
+    drawn = [
+        alignment_batches(letters("ABCDEF"), letters("abcdefghijkl"), steps=4, batch_size=5, seed=s, order_seed=o)
+        for s, o in ((0, 0), (1, 0), (0, 1))
+    ]
+
+    companions = [[batch[1:] for batch in batches] for batches in drawn]
+    leaders = [[batch[0] for batch in batches] for batches in drawn]
+    assert companions[0] == companions[2] != companions[1]
+    assert leaders[0] == leaders[1] != leaders[2]

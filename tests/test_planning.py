@@ -8,6 +8,7 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
+import pkt_bench
 from pkt_bench import models, planning, plugins
 from pkt_bench.data import data_digest
 from pkt_bench.domain import ModelRef, Outcome, PromptSpec, Record, Run, digest_of
@@ -250,3 +251,10 @@ def test_records_that_cannot_be_had_are_an_error_that_names_the_suite(folder):
 
     with pytest.raises(UnavailableError, match=r"suite pico_plugin\.py/pico: its records cannot be had: KeyError"):
         plan_of(folder, edited_suite(folder, records=broken))
+
+
+def test_the_code_of_every_room_that_methods_compute_with_is_in_the_key():
+    # errors and hooks move nothing, settings are in the key as values, the sandbox is digested as a folder
+    silent = {"errors", "hookspecs", "settings", "sandbox"}
+
+    assert set(pkt_bench._ROOMS) - silent <= set(planning.MOVES_NUMBERS)

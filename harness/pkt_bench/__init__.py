@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Task,
     )
     from pkt_bench.errors import ContractError, PktBenchError, UnavailableError
+    from pkt_bench.factors import Factors, leading_factors, split_factors
     from pkt_bench.hookspecs import hookimpl
     from pkt_bench.models import LoadedPair
     from pkt_bench.sandbox import Limits, Verdict, judge_code
@@ -65,6 +66,7 @@ _ROOMS = {
         "Task",
     ),
     "errors": ("ContractError", "PktBenchError", "UnavailableError"),
+    "factors": ("Factors", "leading_factors", "split_factors"),
     "hookspecs": ("hookimpl",),
     "models": ("LoadedPair",),
     "sandbox": ("Limits", "Verdict", "judge_code"),
@@ -85,6 +87,7 @@ __all__ = [
     "DivergedError",
     "Encoded",
     "Estimate",
+    "Factors",
     "FinetuneSettings",
     "LayerStream",
     "Limits",
@@ -118,9 +121,11 @@ __all__ = [
     "finetune",
     "hookimpl",
     "judge_code",
+    "leading_factors",
     "mean_loss",
     "module_path",
     "plain_adapter",
+    "split_factors",
     "supervised_logits",
 ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,26 @@ def encode(record: Record, prompt: PromptSpec, tokenizer: PreTrainedTokenizerBas
     prompt_length = len(begin) + len(tokenizer.encode(prompt_text, add_special_tokens=False))
     ids = [*begin, *tokenizer.encode(prompt_text + answer_text, add_special_tokens=False), *end]
     return Encoded(tuple(ids[:max_length]), min(prompt_length, max_length))
+
+
+def alignment_batches(
+    locating: Sequence[Record], align: Sequence[Record], *, steps: int, batch_size: int, seed: int, order_seed: int
+) -> list[list[Record]]:
+    """What an alignment sees: for each of `steps` steps one locating record, and then its companions.
+
+    Locating records come one after the other in a shuffled order, from the start again when they are used up. The
+    companions, `batch_size - 1` of them or as many as there are, are drawn without replacement; for seed 0 as the
+    published code of arXiv 2505.14436 draws them, `random.seed(step); random.sample(...)`. Whoever wants to compare at
+    equal data takes the same batches.
+    """
+    order = list(range(len(locating)))
+    random.Random(order_seed).shuffle(order)  # noqa: S311 - no secret
+    count = min(batch_size - 1, len(align))
+    batches = []
+    for step in range(steps):
+        drawn = random.Random(seed * 1_000_003 + step).sample(range(len(align)), count)  # noqa: S311 - no secret
+        batches.append([locating[order[step % len(order)]], *(align[index] for index in drawn)])
+    return batches
 
 
 @functools.lru_cache(maxsize=64)

@@ -75,6 +75,37 @@ class Architecture:
     positions: int
     tied: bool
 
+    def module_shape(self, module: str) -> tuple[int, int]:
+        """The shape `(out, in)` of a module's weight, grouped-query attention included; the embedding's is transposed.
+
+        Raises:
+            KeyError: a Llama-like model has no module of this name.
+        """
+        query, shared = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "q_proj": (query, self.hidden),
+            "k_proj": (shared, self.hidden),
+            "v_proj": (shared, self.hidden),
+            "o_proj": (self.hidden, query),
+            "gate_proj": (self.ffn, self.hidden),
+            "up_proj": (self.ffn, self.hidden),
+            "down_proj": (self.hidden, self.ffn),
+            "embed_tokens": (self.hidden, self.vocabulary),
+            "lm_head": (self.vocabulary, self.hidden),
+        }[module]
+
+    @property
+    def layer_parameters(self) -> int:
+        """Numbers in the matrices of one layer (norm weights and biases, some thousandths more, are left out)."""
+        inside = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+        return sum(math.prod(self.module_shape(module)) for module in inside)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all matrices, N: the layers, the embedding, and the head where it is not the embedding."""
+        tables = 1 if self.tied else 2
+        return self.layers * self.layer_parameters + tables * self.vocabulary * self.hidden
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -308,7 +339,7 @@ class Cell:
 
     `identity` holds everything that can change the result (names, versions, settings, digests of weights, data, prompt
     and task files, knobs) and nothing that cannot; `key` is its digest. `teacher` and `student` label the checkpoints
-    for people.
+    for people, `variation` the settings that a sweep varies.
     """
 
     method: str
@@ -321,6 +352,7 @@ class Cell:
     identity: Mapping[str, Any] = field(hash=False)
     teacher: str = ""
     student: str = ""
+    variation: str = ""
 
     @property
     def key(self) -> str:
@@ -328,9 +360,14 @@ class Cell:
         return digest_of(self.identity)
 
     @property
+    def title(self) -> str:
+        """The method as people read it, with what a sweep varies of its settings."""
+        return f"{self.method} {self.variation}".rstrip()
+
+    @property
     def label(self) -> str:
         """The cell as people read it."""
-        return f"{self.method}, {self.pair}, {self.suite}, seed {self.seed}"
+        return f"{self.title}, {self.pair}, {self.suite}, seed {self.seed}"
 
 
 @dataclass(frozen=True)

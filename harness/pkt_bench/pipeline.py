@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pkt_bench import artifacts, environment, models, plugins, scoring
 from pkt_bench.data import encode
-from pkt_bench.domain import SPLITS, Cost, Health, Job, Method, Outcome, Record, Run, Skip
+from pkt_bench.domain import SPLITS, Cost, Health, Job, Knobs, Method, Outcome, Record, Run, Skip, Suite
 from pkt_bench.errors import ContractError, IntegrityError, PktBenchError
 from pkt_bench.stages import StageCache
 from pkt_bench.store import Store
@@ -133,7 +133,8 @@ def transfer(job: Job, report: Report) -> Ended:
     report("load", None)
     started, cpu_started = time.monotonic(), time.process_time()
     _check_checkpoints(job)
-    loaded = models.LoadedPair(job.pair, knobs.device, knobs.dtype)
+    loaded = _loaded_pair(job, method)
+    oracle = _Oracle(suite, loaded, knobs)
     context = TransferContext(
         pair=loaded,
         suite=suite,
@@ -142,6 +143,7 @@ def transfer(job: Job, report: Report) -> Ended:
         device=knobs.device,
         cache=StageCache(job.out / "stages"),
         report=report,
+        test_score=oracle,
         made_by={
             "method": job.cell.identity["method"]["code"],
             **{name: job.cell.identity[name] for name in ("harness", "libraries")},
@@ -157,6 +159,11 @@ def transfer(job: Job, report: Report) -> Ended:
     loading = sum(loaded.load_seconds.values())
     if not isinstance(transferred, Transferred):
         raise ContractError(f"{method.name}.transfer returned {type(transferred).__name__}, not Transferred")
+    if oracle.asked and transferred.selection != "oracle":
+        raise ContractError(
+            f"{method.name} read test scores and says it selected by '{transferred.selection}':"
+            " a choice by test scores is selection='oracle'"
+        )
     report("save", None)
     loaded.check_untouched()
     artifact, probe = _save(job, loaded, context, transferred)
@@ -278,6 +285,44 @@ def _check_checkpoints(job: Job) -> None:
                 f"{job.cell.label}: the {role}'s files in {ref.path} changed after the run was planned."
                 " Run again, so that the plan sees what is there now."
             )
+
+
+def _loaded_pair(job: Job, method: Method) -> models.LoadedPair:
+    """The pair of a cell; under a control, with what the control puts into its place."""
+    knobs, control = job.cell.knobs, method.control
+    if control is None:
+        return models.LoadedPair(job.pair, knobs.device, knobs.dtype)
+    pair = control.pair(job.pair) if control.pair is not None else job.pair
+    if (change := control.teacher) is None:
+        return models.LoadedPair(pair, knobs.device, knobs.dtype)
+    code, seed = job.cell.identity["method"]["code"], job.cell.seed
+
+    def put_in(teacher: Any) -> None:  # noqa: ANN401 - a PreTrainedModel
+        import torch
+
+        with torch.no_grad():
+            change(teacher, torch.Generator().manual_seed(seed))
+
+    stand_in = models.StandIn(f"{control.name} {code} seed {seed}", put_in)
+    return models.LoadedPair(pair, knobs.device, knobs.dtype, stand_in)
+
+
+@dataclass
+class _Oracle:
+    """`TransferContext.test_score`, which remembers whether it was asked."""
+
+    suite: Suite
+    loaded: models.LoadedPair
+    knobs: Knobs
+    asked: bool = False
+
+    def __call__(self, student: Any) -> float:  # noqa: ANN401 - a PreTrainedModel
+        self.asked = True
+        scores, _ = scoring.score(student, self.loaded.tokenizer, self.suite, self.knobs)
+        headline = next(s for s in scores if s.headline and s.task == self.suite.tasks[0].name)
+        if headline.value is None:
+            raise ContractError(f"the test score of suite '{self.suite.name}' is no number")
+        return headline.value if headline.higher_is_better else -headline.value
 
 
 def _save(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from pkt_bench import models
 from pkt_bench.data import data_digest, overlap
 from pkt_bench.domain import (
     Cell,
+    Control,
     Job,
     Knobs,
     Method,
@@ -43,6 +46,7 @@ MOVES_NUMBERS = (
     "data",
     "domain",
     "environment",
+    "factors",
     "models",
     "pipeline",
     "scoring",
@@ -78,25 +82,23 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     """
     problems: list[PktBenchError] = []
 
-    def gather(shelf: Any, names: tuple[str, ...]) -> list[Any]:  # noqa: ANN401 - a Shelf of any kind
+    def gather(find: Callable[[], list[Any]]) -> list[Any]:
         try:
-            return list(shelf.expand(names))
+            return find()
         except RequestError as error:
             problems.append(error)
             return []
 
-    methods: list[Offer[Method]] = gather(registry.methods, request.methods)
-    suites: list[Offer[Suite]] = gather(registry.suites, request.suites)
-    adhoc, named = _adhoc_pairs(request.pairs)
-    pairs: list[Pair] = [o.item for o in (gather(registry.pairs, named) if named else ())] + adhoc
-    settings: dict[str, BaseModel] = {}
+    methods: list[Offer[Method]] = gather(lambda: registry.methods.expand(request.methods))
+    methods += gather(lambda: controls_of(methods, request.controls, registry))
+    suites: list[Offer[Suite]] = gather(lambda: registry.suites.expand(request.suites))
+    given, named = named_or_given(request.pairs)
+    pairs: list[Pair] = [offer.item for offer in (gather(lambda: registry.pairs.expand(named)) if named else ())]
+    pairs += [_pair_of_folders(*sides) for sides in given.values()]
+    settings: dict[str, list[BaseModel]] = {}
     for offer in methods:
         try:
-            given = {
-                **request.settings.get(offer.item.name, {}),
-                **request.settings.get(_qualified(offer), {}),
-            }
-            settings[_qualified(offer)] = parse_settings(offer.item.name, offer.item.settings, given)
+            settings[_qualified(offer)] = chosen_settings(request, offer)
         except RequestError as error:
             problems.append(error)
     problems += _unknown_settings(request, registry, methods)
@@ -118,37 +120,102 @@ def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
     return _assemble(request, store, methods, pairs, suites, settings)
 
 
+def controls_of(methods: list[Offer[Method]], names: tuple[str, ...], registry: Registry) -> list[Offer[Method]]:
+    """The controls called `names` of the methods chosen, beyond those that were chosen by their own name.
+
+    Raises:
+        RequestError: none of these methods has a control of such a name.
+    """
+    chosen = {(offer.distribution, offer.item.name) for offer in methods}
+    theirs = {
+        offer.item.name: offer
+        for offer in registry.methods
+        if (offer.distribution, offer.item.control_of) in chosen and (offer.distribution, offer.item.name) not in chosen
+    }
+    if "all" in names:
+        return list(theirs.values())
+    found: dict[str, Offer[Method]] = {}
+    for name in names:
+        called = {full: offer for full, offer in theirs.items() if name in {full, full.rpartition(":")[2]}}
+        if not called:
+            known = sorted({full.rpartition(":")[2] for full in theirs})
+            raise RequestError(
+                f"none of the methods chosen has a control '{name}'."
+                f"\n  Their controls: {', '.join(known) or 'none'}. All there are: pkt-bench ls controls"
+            )
+        found |= called
+    return list(found.values())
+
+
+def chosen_settings(request: Request, offer: Offer[Method]) -> list[BaseModel]:
+    """The settings a method is run with: one, or one for each combination of the values that a sweep gives.
+
+    A control takes what is asked of its method, then what makes it a control, then what is asked of it by its own name.
+    """
+    method = offer.item
+    layers: list[list[dict[str, Any]]] = []
+    if method.control is not None:
+        layers += [_grid(request, name) for name in (method.control_of, f"{offer.distribution}/{method.control_of}")]
+        layers.append([dict(method.control.settings)])
+    layers += [_grid(request, name) for name in (method.name, _qualified(offer))]
+    chosen: dict[str, BaseModel] = {}
+    for choice in itertools.product(*layers):
+        given = {name: value for fields in choice for name, value in fields.items()}
+        parsed = parse_settings(method.name, method.settings, given)
+        # a control may fix what is swept of its method: the same settings twice are one variant
+        chosen.setdefault(canonical(parsed.model_dump(mode="json")), parsed)
+    return list(chosen.values())
+
+
+def _grid(request: Request, name: str) -> list[dict[str, Any]]:
+    """What is asked of `name`, for each combination of its swept values."""
+    swept = request.sweep.get(name, {})
+    return [
+        request.settings.get(name, {}) | dict(zip(swept, values, strict=True))
+        for values in itertools.product(*swept.values())
+    ]
+
+
+def _variations(variants: list[BaseModel]) -> list[str]:
+    """In what each variant differs from the others, as people read it: `rank=8 layers=random`."""
+    dumps = [variant.model_dump(mode="json") for variant in variants]
+    differing = [name for name in dumps[0] if any(dump[name] != dumps[0][name] for dump in dumps)]
+    return [" ".join(f"{name}={_plain(dump[name])}" for name in differing) for dump in dumps]
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _assemble(
     request: Request,
     store: Store,
     methods: list[Offer[Method]],
     pairs: list[Pair],
     suites: list[Offer[Suite]],
-    settings: Mapping[str, BaseModel],
+    settings: Mapping[str, list[BaseModel]],
 ) -> Plan:
     outcomes = {} if request.fresh else store.outcomes()
     knobs = Knobs(request.device, request.dtype, request.batch_size, request.threads, request.limit)
     jobs: list[Job] = []
     done: list[Cell] = []
     skips: list[Skip] = []
-    for pair in pairs:
-        for suite in suites:
-            for offer in methods:
-                chosen = settings[_qualified(offer)]
-                reason = _skip_reason(offer, _question(pair, suite.item, chosen))
-                for seed in range(request.seeds):
-                    cell = _cell(offer, chosen, pair, suite, seed, knobs)
-                    if outcomes.get(cell.key) == Outcome.DONE:
-                        done.append(cell)
-                    elif reason is not None:
-                        skips.append(Skip(cell, reason))
-                    elif suite.item.runs_code and (refusal := _no_sandbox()) is not None:
-                        skips.append(Skip(cell, refusal))
-                    else:
-                        plugins = tuple(Path(p).resolve() for p in request.plugins)
-                        out = request.out.resolve()
-                        names = _qualified(offer), pair, _qualified(suite)
-                        jobs.append(Job(cell, *names, plugins, out, request.fresh))
+    plugins = tuple(Path(p).resolve() for p in request.plugins)
+    for pair, suite, offer in itertools.product(pairs, suites, methods):
+        variants = settings[_qualified(offer)]
+        for chosen, variation in zip(variants, _variations(variants), strict=True):
+            reason = _skip_reason(offer, question(under_control(pair, offer.item), suite.item, chosen))
+            if reason is None and suite.item.runs_code:
+                reason = _no_sandbox()
+            for seed in range(request.seeds):
+                cell = replace(_cell(offer, chosen, pair, suite, seed, knobs), variation=variation)
+                if outcomes.get(cell.key) == Outcome.DONE:
+                    done.append(cell)
+                elif reason is not None:
+                    skips.append(Skip(cell, reason))
+                else:
+                    names = _qualified(offer), pair, _qualified(suite)
+                    jobs.append(Job(cell, *names, plugins, request.out.resolve(), request.fresh))
     warnings = [*_overlap_warnings([s.item for s in suites]), *_vocabulary_warnings(pairs)]
     return Plan(tuple(jobs), tuple(done), tuple(skips), tuple(warnings), request)
 
@@ -176,7 +243,7 @@ def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Su
             "control_of": method.control_of,
             "distribution": offer.distribution,
             "distribution_version": offer.version,
-            "code": code_digest(offer.module, method.transfer),
+            "code": code_digest(offer.module, method.transfer, *_code_of(method.control)),
             "settings": chosen,
         },
         "pair": pair.name,
@@ -209,6 +276,10 @@ def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Su
         teacher=_label(pair.teacher),
         student=_label(pair.student),
     )
+
+
+def _code_of(control: Control | None) -> list[Callable[..., Any]]:
+    return [] if control is None else [part for part in (control.teacher, control.pair) if part is not None]
 
 
 def _label(ref: ModelRef) -> str:
@@ -256,27 +327,38 @@ def _folder_digest(folder: Path) -> str:
 # ---------------------------------------------------------------- checks
 
 
-def _adhoc_pairs(names: tuple[str, ...]) -> tuple[list[Pair], tuple[str, ...]]:
-    """`TEACHER:STUDENT` folders become pairs of their own; the rest are names."""
-    adhoc = []
+def named_or_given(pairs: tuple[str, ...]) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+    """What `--pair` holds: (teacher, student) by the text that gives them as `TEACHER:STUDENT`, and names of pairs.
+
+    Raises:
+        RequestError: one is neither.
+    """
+    given: dict[str, tuple[str, str]] = {}
     named = []
-    for name in names:
+    for name in pairs:
         teacher, colon, student = name.partition(":")
         if not colon and "/" not in name:
             named.append(name)
             continue
         if not (teacher and student):
             raise RequestError(f"--pair {name}: write the name of a pair, or TEACHER_DIR:STUDENT_DIR.")
-        refs = [ModelRef(Path(path).expanduser().resolve()) for path in (teacher, student)]
-        adhoc.append(Pair(f"{refs[0].path.name}-{refs[1].path.name}", "given on the command line", *refs))
-    return adhoc, tuple(named)
+        given[name] = teacher, student
+    return given, tuple(named)
+
+
+def _pair_of_folders(teacher: str, student: str) -> Pair:
+    refs = [ModelRef(Path(path).expanduser().resolve()) for path in (teacher, student)]
+    return Pair(f"{refs[0].path.name}-{refs[1].path.name}", "given on the command line", *refs)
 
 
 def _unknown_settings(request: Request, registry: Registry, methods: list[Offer[Method]]) -> list[PktBenchError]:
     """Settings for a method nobody offers are a typo. A sweep may know more methods than a run takes; --set may not."""
     problems: list[PktBenchError] = []
     taking_part = {name for offer in methods for name in (offer.item.name, _qualified(offer))}
-    for name in request.settings:
+    for offer in methods:
+        if offer.item.control is not None:
+            taking_part |= {offer.item.control_of, f"{offer.distribution}/{offer.item.control_of}"}
+    for name in dict.fromkeys((*request.settings, *request.sweep)):
         if name in taking_part:
             continue
         try:
@@ -332,7 +414,13 @@ def _check_device(device: str) -> None:
         raise UnavailableError(f"--device {device}: {first}\n  Use --device cpu, or a machine that has one.") from None
 
 
-def _question(pair: Pair, suite: Suite, settings: BaseModel) -> Question:
+def under_control(pair: Pair, method: Method) -> Pair:
+    """The pair a method works with: the one asked for, unless it is a control that takes another."""
+    return method.control.pair(pair) if method.control is not None and method.control.pair is not None else pair
+
+
+def question(pair: Pair, suite: Suite, settings: BaseModel) -> Question:
+    """What a method is asked about a pair and a suite, from their files' headers alone."""
     return Question(
         pair=pair,
         teacher=models.architecture(pair.teacher),

@@ -22,12 +22,12 @@ from typing import Any, Generic, Literal, TypeVar
 import pluggy
 
 from pkt_bench import hookspecs
-from pkt_bench.domain import Method, Pair, Suite
+from pkt_bench.domain import Control, Method, Pair, Suite
 from pkt_bench.errors import ContractError, RequestError, UnavailableError, unknown_name
 
 GROUP = "pkt_bench"
 Status = Literal["ok", "clash", "broken", "disabled"]
-T = TypeVar("T", Method, Pair, Suite)
+T = TypeVar("T", Method, Pair, Suite, Control)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ class Shelf(Generic[T]):
         distribution, _, plain = name.rpartition("/")
         found = [o for o in self.offers.get(plain, ()) if not distribution or o.distribution == distribution]
         if not found:
-            error = unknown_name(self.kind, name, self.offers)
+            base = plain.partition(":")[0] if ":" in plain else ""
+            error = unknown_name(self.kind, name, [n for n in self.offers if ":" not in n or n.startswith(f"{base}:")])
             if not self.broken:
                 raise error
             count = f"{len(self.broken)} plugin{'s' if len(self.broken) > 1 else ''}"
@@ -96,12 +97,12 @@ class Shelf(Generic[T]):
         )
 
     def expand(self, names: Sequence[str]) -> list[Offer[T]]:
-        """The offers named, `all` being every one, each once and in the order given.
+        """The offers named, `all` being every one that is no control, each once and in the order given.
 
         Raises:
             RequestError: a name is unknown or ambiguous; all such names are said at once.
         """
-        wanted = [n for name in names for n in (sorted(self.offers) if name == "all" else [name])]
+        wanted = [n for name in names for n in (self._all() if name == "all" else [name])]
         found: dict[int, Offer[T]] = {}
         problems: list[str] = []
         for name in dict.fromkeys(wanted):
@@ -114,6 +115,13 @@ class Shelf(Generic[T]):
             raise RequestError("\n".join(problems))
         return list(found.values())
 
+    def _all(self) -> list[str]:
+        return [
+            name
+            for name, offers in sorted(self.offers.items())
+            if not all(getattr(offer.item, "control_of", "") for offer in offers)
+        ]
+
 
 @dataclass
 class Registry:
@@ -124,6 +132,7 @@ class Registry:
     methods: Shelf[Method]
     pairs: Shelf[Pair]
     suites: Shelf[Suite]
+    controls: Shelf[Control]
 
 
 def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) -> Registry:
@@ -143,11 +152,13 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
         "pkt_bench_methods": Shelf("method"),
         "pkt_bench_pairs": Shelf("pair"),
         "pkt_bench_suites": Shelf("suite"),
+        "pkt_bench_controls": Shelf("control"),
     }
     types: dict[str, type[Any]] = {
         "pkt_bench_methods": Method,
         "pkt_bench_pairs": Pair,
         "pkt_bench_suites": Suite,
+        "pkt_bench_controls": Control,
     }
     providers = []
     asked = {str(Path(file).resolve()) for file in files}
@@ -169,13 +180,31 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
         raise UnavailableError(f"PKT_BENCH_STRICT_PLUGINS is set, and some plugins cannot be used:\n{lines}")
     for shelf in shelves.values():
         shelf.broken = broken
+    _put_under_control(shelves["pkt_bench_methods"], shelves["pkt_bench_controls"])
     return Registry(
         manager,
         tuple(providers),
         shelves["pkt_bench_methods"],
         shelves["pkt_bench_pairs"],
         shelves["pkt_bench_suites"],
+        shelves["pkt_bench_controls"],
     )
+
+
+def _put_under_control(methods: Shelf[Method], controls: Shelf[Control]) -> None:
+    """Adds METHOD:CONTROL for every method and each of its controls."""
+    plain = list(methods)
+    for control in (offer.item for offer in controls):
+        for offer in plain:
+            if _applies(control, offer.item):
+                method = offer.item.under(control)
+                methods.offers.setdefault(method.name, []).append(replace(offer, item=method))
+
+
+def _applies(control: Control, method: Method) -> bool:
+    if control.of:
+        return method.name in control.of
+    return method.uses != "nothing" and method.paradigm != "reference" and not method.control_of
 
 
 def code_digest(*things: Callable[..., Any] | str) -> str:

@@ -24,7 +24,9 @@ class Request(Settings):
     """One run, as asked for. Every field may stand in a sweep file under this name."""
 
     methods: tuple[str, ...] = ("all",)
-    """Methods to run, or `all`."""
+    """Methods to run, or `all` that are no control of another."""
+    controls: tuple[str, ...] = ()
+    """Controls to run beside these methods, by name, or `all` of theirs."""
     pairs: tuple[str, ...] = ("tiny",)
     """Pairs by name, or TEACHER_DIR:STUDENT_DIR."""
     suites: tuple[str, ...] = ("all",)
@@ -49,6 +51,8 @@ class Request(Settings):
     """The run folder."""
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of methods: settings.METHOD.FIELD = VALUE."""
+    sweep: dict[str, dict[str, list[Any]]] = Field(default_factory=dict)
+    """Settings to try several values of: sweep.METHOD.FIELD = [VALUE, ...]; every combination is a cell of its own."""
     plugins: tuple[Path, ...] = ()
     """Single-file plugins to load."""
     fresh: bool = False
@@ -58,7 +62,7 @@ class Request(Settings):
     allow_small_teacher: bool = False
     """Run pairs whose teacher has no more parameters than the student."""
 
-    @field_validator("methods", "pairs", "suites", mode="before")
+    @field_validator("methods", "controls", "pairs", "suites", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         parts = [value] if isinstance(value, str) else value
@@ -93,12 +97,14 @@ def build(flags: Mapping[str, Any], config: Path | None, assignments: Sequence[s
     """
     values = read_config(config) if config is not None else {}
     values.update({name: value for name, value in flags.items() if value not in (None, [], ())})
-    settings: dict[str, dict[str, Any]] = {
-        method: dict(fields) for method, fields in _tables(values.get("settings", {}), config).items()
-    }
+    settings = _tables("settings", values, config)
+    sweep = _tables("sweep", values, config)
+    _check_sweep(sweep, settings, config)
     for method, field, value in map(_assignment, assignments):
         settings.setdefault(method, {})[field] = value
-    values["settings"] = settings
+        # a flag wins over the file
+        sweep.get(method, {}).pop(field, None)
+    values["settings"], values["sweep"] = settings, sweep
     values["assigned"] = tuple(method for method, _, _ in map(_assignment, assignments))
     try:
         return Request.model_validate(values)
@@ -174,10 +180,29 @@ def _read_yaml(path: Path, text: str) -> Any:  # noqa: ANN401 - checked by the c
         raise RequestError(f"{path} is not YAML: {error}.") from None
 
 
-def _tables(settings: object, config: Path | None) -> dict[str, Mapping[str, Any]]:
-    if isinstance(settings, Mapping) and all(isinstance(fields, Mapping) for fields in settings.values()):
-        return dict(settings)
-    raise RequestError(f"{config}: settings is a table of tables: [settings.nuggets] with rank = 8 under it (TOML).")
+def _tables(key: str, values: Mapping[str, Any], config: Path | None) -> dict[str, dict[str, Any]]:
+    tables = values.get(key, {})
+    if isinstance(tables, Mapping) and all(isinstance(fields, Mapping) for fields in tables.values()):
+        return {method: dict(fields) for method, fields in tables.items()}
+    example = "rank = 8" if key == "settings" else "rank = [4, 8]"
+    raise RequestError(f"{config}: {key} is a table of tables: [{key}.lora] with {example} under it (TOML).")
+
+
+def _check_sweep(
+    sweep: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]], config: Path | None
+) -> None:
+    for method, fields in sweep.items():
+        for field, choices in fields.items():
+            if not isinstance(choices, list) or not choices:
+                raise RequestError(
+                    f"{config}: sweep.{method}.{field} is {choices!r}; give a list of the values to try.\n"
+                    f"  A single value belongs under [settings.{method}]."
+                )
+            if field in settings.get(method, {}):
+                raise RequestError(
+                    f"{config}: {method}.{field} stands under [settings.{method}] and under [sweep.{method}];"
+                    " leave one of them out."
+                )
 
 
 def _assignment(text: str) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pkt_bench.data import Encoded, encode
+from pkt_bench.data import Encoded, alignment_batches, encode
 from pkt_bench.domain import Record, Split, Suite, digest_of
 from pkt_bench.errors import ContractError
 from pkt_bench.stages import StageCache
@@ -94,6 +94,23 @@ class TransferContext:
     def encoded(self, records: Sequence[Record], max_length: int) -> list[Encoded]:
         """Records as token ids by the suite's one prompt spec, cut to `max_length` tokens."""
         return [encode(record, self.suite.prompt, self.pair.tokenizer, max_length) for record in records]
+
+    def alignment_batches(
+        self, steps: int, batch_size: int, locating: Sequence[Record] | None = None
+    ) -> list[list[Record]]:
+        """The records of each alignment step of this cell, the locating one first: see `data.alignment_batches`.
+
+        `locating` are by default all records of the extract split. Methods that name the same numbers see the same
+        records, whatever they do with them.
+        """
+        return alignment_batches(
+            self.records("extract") if locating is None else locating,
+            self.records("align"),
+            steps=steps,
+            batch_size=batch_size,
+            seed=self.seed,
+            order_seed=self.stage_seed("locate"),
+        )
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Callable[[float], None]]:

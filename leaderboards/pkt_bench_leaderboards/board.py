@@ -94,7 +94,8 @@ class Square:
 class Row:
     """One method with its settings over all suites. `mean` is over suites; `costs` are means over all its done runs.
 
-    `variant` is the code and libraries that made it; `older_runs` is how many runs of other ones are not shown.
+    `oracle` says that something was chosen by test scores, so it has no place. `variant` is the code and
+    libraries that made it; `older_runs` is how many runs of other ones are not shown.
     """
 
     method: str
@@ -104,6 +105,7 @@ class Row:
     settings: str
     paradigm: str
     control_of: str
+    oracle: bool
     variant: str | None
     older_runs: int
     squares: tuple[Square, ...]
@@ -201,6 +203,7 @@ def _board(group: Group, apart: tuple[str, ...], answers: Mapping[ItemKey, Answe
             settings=row.settings,
             paradigm=entry.paradigm or "",
             control_of=entry.control_of or "",
+            oracle=any(e.selection == "oracle" for suite in suites for e in runs[suite].get(row, ())),
             variant=variants.get(row),
             older_runs=older[row],
             squares=tuple(squares[row]),
@@ -282,11 +285,7 @@ def _fill(
         squares[teacher] if teacher else None,
         higher_is_better=column.higher_is_better,
     )
-    ranked = {
-        row: square.value
-        for row, square in squares.items()
-        if square.value is not None and kinds[row].paradigm != "reference"
-    }
+    ranked = {row: square.value for row, square in squares.items() if square.value is not None and kinds[row].ranked}
     places = _places(ranked, higher_is_better=column.higher_is_better, fraction=column.fraction)
     baseline = _answers_of(runs.get(student, ()), answers) if student else []
     for row, square in squares.items():
@@ -400,7 +399,7 @@ def _with_means(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[list[Ro
     gap_note = _gap_note(student, teacher, higher_is_better=higher)
     if not gap_note and student and teacher:
         rows = [replace(row, gap_closed=_gap(row.mean, student.value, teacher.value)) for row in rows]
-    ranked = {_key(row): row.mean for row in rows if row.mean is not None and not row.reference}
+    ranked = {_key(row): row.mean for row in rows if row.mean is not None and not (row.reference or row.oracle)}
     places = _places(ranked, higher_is_better=higher, fraction=fraction)
     sign = -1 if higher else 1
     placed = [replace(row, place=places.get(_key(row))) for row in rows]

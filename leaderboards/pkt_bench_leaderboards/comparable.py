@@ -24,6 +24,7 @@ class Entry(NamedTuple):
     settings: str
     paradigm: str | None
     control_of: str | None
+    selection: str | None
     variant: str | None
     pair: str
     teacher: str | None
@@ -69,6 +70,11 @@ class Entry(NamedTuple):
     def done(self) -> bool:
         """Whether it has a score that counts."""
         return self.outcome == "done" and self.task is not None
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it may take a place: untouched models are references, and an oracle has seen the test documents."""
+        return self.paradigm != "reference" and self.selection != "oracle"
 
     @property
     def merit(self) -> tuple[bool, int, str]:

@@ -30,6 +30,7 @@ CSV_COLUMNS = (
     "settings",
     "paradigm",
     "control_of",
+    "oracle",
     "variant",
     "older_runs",
     "outcome",
@@ -73,6 +74,7 @@ def as_csv(boards: Sequence[Board]) -> str:
                 "settings": row.settings,
                 "paradigm": row.paradigm,
                 "control_of": row.control_of,
+                "oracle": row.oracle,
                 "variant": row.variant,
                 "older_runs": row.older_runs,
             }
@@ -131,6 +133,7 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "settings": json.loads(row.settings or "{}"),
         "paradigm": row.paradigm,
         "control_of": row.control_of or None,
+        "oracle": row.oracle,
         "variant": row.variant,
         "older_runs": row.older_runs,
         "reference": row.reference,

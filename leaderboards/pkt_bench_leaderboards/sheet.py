@@ -302,6 +302,11 @@ def _notes(board: Board, lines: Sequence[Line], footnotes: _Footnotes) -> list[N
     elif len(board.columns) > 1 and any(row.mean is None for row in board.rows):
         notes.append(Note("mean", "and place only where every suite has a score"))
     notes += [Note("control", f"{row.label}: of {row.control_of}") for row in board.rows if row.control_of]
+    notes += [
+        Note("oracle", f"{row.label}: chosen by test scores, so an upper bound and no place")
+        for row in board.rows
+        if row.oracle
+    ]
     if sum(row.place is not None for row in board.rows) > 1:
         notes.append(Note("#", "place by score; whether one method is ahead of the next is not tested here"))
     notes.append(Note("±", "standard error; seconds, bytes moved and parameters trained are those of a cell, averaged"))

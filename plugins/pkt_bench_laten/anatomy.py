@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
@@ -71,6 +72,22 @@ def linear(model: PreTrainedModel, layer: int, module: Module) -> nn.Linear:
     return cast("nn.Linear", getattr(block.mlp if KIND[module] == "ffn" else block.self_attn, module))
 
 
+def weight_name(layer: int, module: Module) -> str:
+    """The name of a module's weight in `named_parameters()`."""
+    return f"model.layers.{layer}.{'mlp' if KIND[module] == 'ffn' else 'self_attn'}.{module}.weight"
+
+
+def neurons(model: PreTrainedModel, score: ScoreName) -> int:
+    """How many neurons of a layer have this score."""
+    shape = heads(model)
+    counts = {
+        "ffn": int(cast("Any", model.config).intermediate_size),
+        "attention": shape.count * shape.width,
+        "value": shape.kv * shape.width,
+    }
+    return counts[score]
+
+
 def final_norm(model: PreTrainedModel) -> Any:  # noqa: ANN401 - every family has its own RMSNorm class
     """The norm before the head."""
     return cast("Any", model).model.norm
@@ -78,7 +95,13 @@ def final_norm(model: PreTrainedModel) -> Any:  # noqa: ANN401 - every family ha
 
 def norm_epsilon(model: PreTrainedModel) -> float:
     """The epsilon of the final RMSNorm."""
-    return float(final_norm(model).variance_epsilon)
+    return float(cast("Any", model.config).rms_norm_eps)
+
+
+def norm_gain(model: PreTrainedModel, dtype: torch.dtype) -> Tensor:
+    """What the final norm multiplies each channel by, [d]: its weight, and in Gemma 1 + its weight."""
+    weight = cast("Tensor", final_norm(model).weight).to(dtype)
+    return weight + 1 if cast("Any", model.config).model_type == "gemma" else weight
 
 
 def head_weight(model: PreTrainedModel) -> Tensor:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from pkt_bench_laten import anatomy
-from pkt_bench_laten.batching import pad_right
+from pkt_bench_laten.batching import groups_by_length, pad_right
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from pkt_bench import LayerStream
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,40 @@ class Internals:
 
 @torch.no_grad()
 def read_internals(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> Internals:
-    """One forward over `sequences` of token ids, with hooks that keep the last positions alone."""
-    reader = _Reader(model, sequences)
-    with reader.attached():
-        anatomy.decoder(model)(input_ids=reader.ids, use_cache=False)
-    return reader.result()
+    """A forward over `sequences` of token ids, similar lengths together, with hooks that keep the last positions."""
+    groups = groups_by_length([len(sequence) for sequence in sequences])
+    readers = [_Reader(model, [sequences[i] for i in group]) for group in groups]
+    for reader in readers:
+        with reader.attached(anatomy.layers(model)):
+            last = anatomy.final_norm(model).register_forward_pre_hook(reader.norm_input)
+            try:
+                anatomy.decoder(model)(input_ids=reader.ids, use_cache=False)
+            finally:
+                last.remove()
+    return _in_order([reader.result() for reader in readers], groups)
+
+
+@torch.no_grad()
+def stream_internals(stream: LayerStream, sequences: Sequence[Sequence[int]]) -> Internals:
+    """`read_internals` of a model that is read from its files: every layer is opened once, for all sequences."""
+    groups = groups_by_length([len(sequence) for sequence in sequences])
+    readers = [_Reader(stream.model, [sequences[i] for i in group]) for group in groups]
+    passages = [stream.enter(reader.ids) for reader in readers]
+    hidden = [passage.hidden for passage in passages]
+    for layer in range(stream.layers):
+        with stream.layer(layer) as block:
+            for number, (reader, passage) in enumerate(zip(readers, passages, strict=True)):
+                with reader.attached([block]):
+                    hidden[number] = stream.step(block, layer, hidden[number], passage)
+    for reader, state in zip(readers, hidden, strict=True):
+        reader.keep("last", state)
+    return _in_order([reader.result() for reader in readers], groups)
+
+
+def _in_order(parts: Sequence[Internals], groups: Sequence[Sequence[int]]) -> Internals:
+    """Internals of groups of texts as those of all texts in their own order."""
+    back = torch.tensor([index for group in groups for index in group]).argsort().to(parts[0].x.device)
+    return Internals(**{f.name: torch.cat([getattr(part, f.name) for part in parts])[back] for f in fields(Internals)})
 
 
 class _Reader:
@@ -63,8 +94,7 @@ class _Reader:
     """
 
     def __init__(self, model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> None:
-        device = next(model.parameters()).device
-        self.model = model
+        device = anatomy.head_weight(model).device  # the layers of a streamed model are nowhere
         self.heads = anatomy.heads(model)
         self.ids = pad_right(sequences, 0, device)
         self.rows = torch.arange(len(sequences), device=device)
@@ -77,12 +107,10 @@ class _Reader:
         self.seen[name].append(value[self.rows, self.ends].clone())
 
     @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
-        """The model with hooks; they are gone afterwards, whatever happens."""
-        handles = [
-            anatomy.final_norm(self.model).register_forward_pre_hook(lambda _m, args: self.keep("last", args[0]))
-        ]
-        for block in anatomy.layers(self.model):
+    def attached(self, blocks: Sequence[Any]) -> Iterator[None]:
+        """Layers with hooks; they are gone afterwards, whatever happens."""
+        handles = []
+        for block in blocks:
             attention, mlp = block.self_attn, block.mlp
             handles += [
                 block.register_forward_pre_hook(self._layer_input, with_kwargs=True),
@@ -98,6 +126,10 @@ class _Reader:
         finally:
             for handle in handles:
                 handle.remove()
+
+    def norm_input(self, _module: object, args: tuple[Any, ...]) -> None:
+        """A hook on the final norm: what it reads."""
+        self.keep("last", args[0])
 
     def _layer_input(self, _module: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.keep("x", args[0] if args else kwargs["hidden_states"])

@@ -13,7 +13,7 @@ Perspective", ICLR 2024, https://arxiv.org/abs/2310.11451
   Tune      The adapter is trained on the suite's train split, as plain LoRA is.
 
 What it should show, by the paper: more than plain LoRA, the more the larger the teacher. Whether it does is for the
-board to say; `layers=random` with `structure=random` cuts blocks that ignore the sensitivities. FIDELITY.md says where
+board to say; its controls cut blocks that ignore the sensitivities. FIDELITY.md says where
 this departs from the paper and from its published code.
 """
 
@@ -28,10 +28,12 @@ from pkt_bench import (
     LLAMA_LIKE,
     AdapterSettings,
     Architecture,
+    Control,
     Method,
     Question,
     TransferContext,
     Transferred,
+    adapted_modules,
     hookimpl,
 )
 
@@ -43,14 +45,28 @@ class NuggetsSettings(AdapterSettings):
     """Records of the extract split that the sensitivities are summed over (fewer where the split is shorter)."""
     layers: Literal["sensitivity", "random", "top", "last"] = "sensitivity"
     """Which teacher layers are kept: the most sensitive, any, the first ones (top) or the last ones."""
-    structure: Literal["submatrix", "random"] = "submatrix"
-    """Which contiguous block of a matrix is kept: the one with the largest summed sensitivity, or any."""
+    origin: Literal["all", "embedding", "ffn", "attention"] = "all"
+    """Which modules start from the teacher: all, embedding and head, feed-forward or attention. The others are adapted
+    as well, from plain LoRA's start, so that the same modules are trained."""
+    structure: Literal["submatrix", "row_column", "random"] = "submatrix"
+    """Which part of a matrix is kept: the contiguous block with the largest summed sensitivity, rows and columns each
+    with the largest means, or any contiguous block."""
+    split: Literal["left", "sqrt"] = "left"
+    """Where the singular values go: all into B, as published, or their square roots into either factor, as in PiSSA."""
+    scaling_aware: bool = False
+    """Divide the start by alpha / rank, so that what is injected is the block's rank-r part whatever alpha is."""
+    rendering: Literal["base", "chat"] = "base"
+    """How the teacher reads the seed records: by the suite's prompt, or by its tokenizer's chat template."""
+    stream: bool | None = None
+    """Read the teacher layer by layer; unset: where it has a billion parameters or more."""
 
 
 def shape_of(model: Architecture, module: str) -> tuple[int, int]:
-    """The weight shape `(out, in)` of a module, grouped-query attention included."""
+    """The weight shape `(out, in)` of a module, grouped-query attention included; the embedding's is transposed."""
     query, shared = model.heads * model.head_dim, model.kv_heads * model.head_dim
     return {
+        "embed_tokens": (model.hidden, model.vocabulary),
+        "lm_head": (model.vocabulary, model.hidden),
         "q_proj": (query, model.hidden),
         "k_proj": (shared, model.hidden),
         "v_proj": (shared, model.hidden),
@@ -75,8 +91,15 @@ def skip(question: Question) -> str | None:
             f"the teacher has {teacher.layers} layers and the student {student.layers};"
             " every student layer needs a teacher layer of its own"
         )
-    for module in settings.modules:
+    if student.tied and settings.origin == "embedding":
+        return "the student's embedding and head are tied and get no adapter, so none can start from the teacher's"
+    for module in adapted_modules(settings.modules, tied=student.tied):
         large, small = shape_of(teacher, module), shape_of(student, module)
+        if module in {"embed_tokens", "lm_head"} and teacher.vocabulary != student.vocabulary:
+            return (
+                f"the teacher's {module} has {teacher.vocabulary} tokens and the student's {student.vocabulary};"
+                " a block of it would belong to other tokens: leave embed_tokens and lm_head out of nuggets.modules"
+            )
         if large[0] < small[0] or large[1] < small[1]:
             return (
                 f"the student's {module} {small} does not fit into the teacher's {large},"
@@ -109,3 +132,11 @@ def pkt_bench_methods() -> Iterable[Method]:
         skip=skip,
         paper="https://arxiv.org/abs/2310.11451",
     )
+
+
+@hookimpl
+def pkt_bench_controls() -> Iterable[Control]:
+    """Offer blocks that the sensitivities have not chosen."""
+    yield Control("random-windows", "any block of each matrix", ("nuggets",), {"structure": "random"})
+    yield Control("random-layers", "any layers of the teacher", ("nuggets",), {"layers": "random"})
+    yield Control("random-blocks", "any block of any layer", ("nuggets",), {"layers": "random", "structure": "random"})

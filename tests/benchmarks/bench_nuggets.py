@@ -22,8 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from pkt_bench import Encoded
-from pkt_bench_nuggets.factor import leading_factors
+from pkt_bench import Encoded, leading_factors
 from pkt_bench_nuggets.sensitivity import sensitivity
 from pkt_bench_nuggets.window import best_window
 

@@ -444,3 +444,20 @@ def test_models_are_called_by_their_labels(row, runs):
 
 def test_a_table_without_rows_has_no_boards(runs):
     assert boards(runs()) == ()
+
+
+def test_a_row_chosen_by_test_scores_has_no_place_and_says_so(row, runs):
+    from pkt_bench_leaderboards.sheet import write
+
+    table = runs(
+        row("student", "facts", 0.3, 0.01),
+        row("honest", "facts", 0.5, 0.01, selection="validation"),
+        row("seer", "facts", 0.9, 0.01, selection="oracle"),
+    )
+
+    board = boards(table)[0]
+
+    places = {row.method: (row.place, row.squares[0].place) for row in board.rows}
+    assert places == {"student": (None, None), "honest": (1, 1), "seer": (None, None)}
+    said = [note.words for note in write(board).notes if note.mark == "oracle"]
+    assert said == ["seer: chosen by test scores, so an upper bound and no place"]

@@ -9,10 +9,9 @@ import functools
 import pytest
 import torch
 
-from pkt_bench import AdapterSettings, Encoded, add_adapter
-from pkt_bench_nuggets.factor import leading_factors
+from pkt_bench import AdapterSettings, Encoded, add_adapter, leading_factors
+from pkt_bench_nuggets.locate import layer_scores, most_sensitive
 from pkt_bench_nuggets.sensitivity import sensitivity
-from pkt_bench_nuggets.transfer import layer_scores, most_sensitive
 from pkt_bench_nuggets.window import best_window
 
 

@@ -13,7 +13,9 @@ from pkt_bench import Architecture, ContractError, Question
 from pkt_bench.models import architecture, fingerprint
 from pkt_bench.testing import pico_pair, pico_suite
 from pkt_bench_nuggets import NuggetsSettings, pkt_bench_methods, skip
-from pkt_bench_nuggets.transfer import extract, layer_scores, most_sensitive, transfer
+from pkt_bench_nuggets.extract import extract
+from pkt_bench_nuggets.locate import layer_scores, locate, most_sensitive
+from pkt_bench_nuggets.transfer import start_likeness, transfer
 
 SIZES = {
     "plain": {},
@@ -30,6 +32,7 @@ SIZES = {
         ("mistral", "grouped"),
         ("qwen2", "tied"),
         ("qwen3", "grouped"),
+        ("gemma2", "tied"),
     ],
     ids="-".join,
 )
@@ -122,6 +125,118 @@ def test_another_rank_does_not_ask_the_teacher_again(context_of):
     transfer(context_of(settings=NuggetsSettings(rank=2, learning_rate=1e-3), stages=stages))
 
     assert "locate" not in {stage for stage, _ in stages}
+
+
+def teacher_forwards(context):
+    """Counts the forward passes of a context's teacher from now on, and loads it."""
+    counted = []
+    context.pair.teacher.register_forward_pre_hook(lambda module, args: counted.append(module))
+    return counted
+
+
+@pytest.mark.parametrize("changed", [{"rank": 2}, {"split": "sqrt"}, {"origin": "ffn"}, {"structure": "row_column"}])
+def test_another_rank_split_or_ablation_does_no_forward_of_the_teacher(context_of, changed):
+    first = context_of()
+    counted = teacher_forwards(first)
+    transfer(first)
+    assert len(counted) == 16  # one per seed record
+
+    again = context_of(settings=NuggetsSettings(**{"rank": 4, "learning_rate": 1e-3, **changed}))
+    counted = teacher_forwards(again)
+    transfer(again)
+
+    assert counted == []
+
+
+def test_a_streamed_teacher_gives_the_blocks_of_the_resident_one(context_of, pair):
+    settings = NuggetsSettings(rank=4), NuggetsSettings(rank=4, stream=True)
+    contexts = [context_of(settings=given, pair=pair) for given in settings]
+
+    resident, streamed = (extract(context) for context in contexts)
+
+    assert "teacher" not in vars(contexts[1].pair)
+    assert set(resident) == set(streamed)
+    for name, values in resident.items():
+        if name.endswith((".place", "layers")):
+            assert torch.equal(values, streamed[name]), name
+        else:
+            torch.testing.assert_close(values, streamed[name], rtol=1e-4, atol=1e-5)
+
+
+def test_embedding_and_head_start_from_blocks_whose_rows_are_the_same_tokens(context_of):
+    context = context_of(settings=NuggetsSettings(rank=32, modules=("embed_tokens", "lm_head")))
+
+    found = extract(context)
+
+    table, head = context.pair.teacher.model.embed_tokens.weight, context.pair.teacher.lm_head.weight
+    _, channel, first = found["model.embed_tokens.place"].tolist()
+    product = found["model.embed_tokens.B"] @ found["model.embed_tokens.A"]
+    torch.testing.assert_close(product, table.T[channel : channel + 32], rtol=0, atol=1e-5)
+    _, top, channel = found["lm_head.place"].tolist()
+    product = found["lm_head.B"] @ found["lm_head.A"]
+    torch.testing.assert_close(product, head[:, channel : channel + 32], rtol=0, atol=1e-5)
+    assert (first, top) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("origin", "kinds"),
+    [
+        ("embedding", {"embed_tokens", "lm_head"}),
+        ("ffn", {"gate_proj", "up_proj", "down_proj"}),
+        ("attention", {"q_proj", "k_proj", "v_proj", "o_proj"}),
+    ],
+)
+def test_modules_of_another_origin_are_adapted_from_a_product_of_zero(context_of, origin, kinds):
+    found = extract(context_of(settings=NuggetsSettings(rank=4, origin=origin)))
+
+    from_teacher = {name.split(".")[-2] for name in found if name.endswith(".place")}
+    assert from_teacher == kinds
+    for name in (name for name in found if name.endswith(".B") and name.split(".")[-2] not in kinds):
+        assert not (found[name] @ found[name.removesuffix("B") + "A"]).any(), name
+    assert len([name for name in found if name.endswith(".A")]) == 2 * 7 + 2
+
+
+def test_rows_and_columns_are_each_those_with_the_largest_means(context_of):
+    context = context_of(settings=NuggetsSettings(rank=32, modules=("o_proj",), structure="row_column"))
+
+    found = extract(context)
+
+    theirs = found["layers"].tolist()[0]
+    name = f"model.layers.{theirs}.self_attn.o_proj.weight"
+    weight, scores = context.pair.teacher.get_parameter(name), locate(context).of(name)
+    rows, columns = (scores.double().mean(side).topk(32).indices.sort().values for side in (1, 0))
+    path = "model.layers.0.self_attn.o_proj"
+    torch.testing.assert_close(
+        found[f"{path}.B"] @ found[f"{path}.A"], weight[rows][:, columns].detach(), rtol=0, atol=1e-5
+    )
+
+
+def test_both_splits_inject_the_same_product(context_of):
+    one, other = (extract(context_of(settings=NuggetsSettings(rank=4, split=split))) for split in ("left", "sqrt"))
+
+    name = "model.layers.0.mlp.up_proj"
+    products = [found[f"{name}.B"] @ found[f"{name}.A"] for found in (one, other)]
+    torch.testing.assert_close(products[0], products[1], rtol=1e-4, atol=1e-6)
+    sides = other[f"{name}.A"].norm(dim=1), other[f"{name}.B"].norm(dim=0)
+    torch.testing.assert_close(*sides, rtol=1e-4, atol=1e-6)
+
+
+def test_with_scaling_aware_the_injected_product_is_the_svd_whatever_alpha_is(context_of):
+    plain = extract(context_of(settings=NuggetsSettings(rank=4)))
+    aware = extract(context_of(settings=NuggetsSettings(rank=4, alpha=8, scaling_aware=True)))
+
+    name = "model.layers.1.mlp.down_proj.B"
+    torch.testing.assert_close(2 * aware[name], plain[name], rtol=1e-5, atol=1e-7)
+
+
+def test_the_likeness_of_start_and_weight_is_their_ratio_of_norms_and_cosine():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False))
+    model[0].weight.data = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    start = {"0": (torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0], [0.0]]))}
+
+    said = start_likeness(model, start, ("0",), scaling=2.0)
+
+    assert said == {"start_over_weight": pytest.approx(2 / 5), "start_weight_cosine": pytest.approx(3 / 5)}
 
 
 @pytest.mark.parametrize(("rule", "expected"), [("top", [0, 1]), ("last", [1, 2])])
@@ -222,6 +337,9 @@ def question(tmp_path):
         ({"student": {"hidden": 64}}, r"q_proj \(32, 64\) does not fit into the teacher's \(48, 48\)"),
         ({"teacher": {"kv_heads": 2}}, r"k_proj \(32, 32\) does not fit into the teacher's \(16, 48\)"),
         ({"teacher": {"kv_heads": 2}, "modules": ("up_proj",)}, None),
+        ({"student": {"tied": True}, "origin": "embedding"}, "embedding and head are tied"),
+        ({"teacher": {"vocabulary": 999}}, "embed_tokens has 999 tokens and the student's"),
+        ({"teacher": {"vocabulary": 999}, "student": {"tied": True}}, None),
         ({"teacher": {"family": "gpt2"}}, "the teacher is a gpt2 model; .*llama, mistral, qwen2, qwen3"),
         ({"same_tokenizer": False}, "different tokenizers"),
     ],

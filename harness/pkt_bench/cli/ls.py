@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-ls = typer.Typer(no_args_is_help=True, help="List methods, pairs or suites.")
+ls = typer.Typer(no_args_is_help=True, help="List methods, controls, pairs or suites.")
 
 Plugin = Annotated[list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin.")]
 Format = Annotated[str, typer.Option("--format", help="table, json, csv or md.")]
@@ -27,8 +27,27 @@ def methods(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: A
             "distribution": f"{offer.distribution} {offer.version}",
         }
         for offer in plugins.load(plugin or ()).methods
+        if offer.item.control is None
     ]
     show("methods", rows, format)
+
+
+@ls.command()
+def controls(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: A002 - the flag's name
+    """The controls of each method: run them with --controls, or by name as a method."""
+    from pkt_bench import plugins
+    from pkt_bench.tui.listing import show
+
+    rows = [
+        {
+            "control": offer.item.name,
+            "of": offer.item.control_of,
+            "summary": offer.item.control.summary if offer.item.control is not None else offer.item.summary,
+        }
+        for offer in plugins.load(plugin or ()).methods
+        if offer.item.control_of
+    ]
+    show("controls", rows, format)
 
 
 @ls.command()

@@ -18,6 +18,15 @@ Methods = Annotated[
     list[str] | None,
     typer.Option("--methods", "--method", help="Methods, or all. (default: all)", rich_help_panel=WHAT),
 ]
+Controls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--controls",
+        metavar="all|NAME",
+        help="Controls of these methods, to run beside them: pkt-bench ls controls. (default: none)",
+        rich_help_panel=WHAT,
+    ),
+]
 Pairs = Annotated[
     list[str] | None,
     typer.Option(

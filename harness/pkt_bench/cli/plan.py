@@ -11,6 +11,7 @@ from pkt_bench.cli import options
 
 def plan(
     methods: options.Methods = None,
+    controls: options.Controls = None,
     pairs: options.Pairs = None,
     suites: options.Suites = None,
     seeds: options.Seeds = None,
@@ -27,15 +28,27 @@ def plan(
     slots: options.Slots = None,
     fresh: options.Fresh = False,
     allow_small_teacher: options.SmallTeacher = False,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Show what each method needs in memory and computation, by formula. Weights need not be there:"
+            " --pair llama-2-13b:llama-2-7b.",
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per cell.")] = False,
 ) -> None:
     """Show what a run would do: cells to run, done before, or skipped with the reason."""
-    flags = {name: value for name, value in locals().items() if name != "json"}
+    flags = {name: value for name, value in locals().items() if name not in {"json", "estimate"}}
     flags["plugins"] = flags.pop("plugin")
+    from pkt_bench import estimating
     from pkt_bench.planning import make_plan
     from pkt_bench.tui import plan as view
 
     request, registry, store = options.read(flags)
+    if estimate:
+        view.print_estimates(estimating.estimate(request, registry), json=json)
+        return
     made = make_plan(request, registry, store)
     if json:
         view.print_json(made)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def run(
     methods: options.Methods = None,
+    controls: options.Controls = None,
     pairs: options.Pairs = None,
     suites: options.Suites = None,
     seeds: options.Seeds = None,

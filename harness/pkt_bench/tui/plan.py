@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from dataclasses import asdict
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -11,7 +12,10 @@ from rich.table import Table
 from pkt_bench.tui.console import remarks, results
 
 if TYPE_CHECKING:
-    from pkt_bench.domain import Cell
+    from collections.abc import Sequence
+
+    from pkt_bench.domain import Cell, Estimate
+    from pkt_bench.estimating import Need
     from pkt_bench.planning import Plan
 
 GLYPHS = {"to run": "•", "done": "✓", "skipped": "–"}
@@ -22,7 +26,7 @@ def print_plan(plan: Plan) -> None:
     """The plan as a table: a row for each method and pair, a column for each suite, then the reasons of the skips."""
     states = _states(plan)
     suites = list(dict.fromkeys(cell.suite for cell, _ in states))
-    rows = list(dict.fromkeys((cell.pair, cell.method) for cell, _ in states))
+    rows = list(dict.fromkeys((cell.pair, cell.title) for cell, _ in states))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("pair", "method", *suites):
         table.add_column(heading, no_wrap=True)
@@ -30,7 +34,7 @@ def print_plan(plan: Plan) -> None:
         squares = []
         for suite in suites:
             counts = Counter(
-                state for cell, state in states if (cell.pair, cell.method, cell.suite) == (pair, method, suite)
+                state for cell, state in states if (cell.pair, cell.title, cell.suite) == (pair, method, suite)
             )
             squares.append(
                 "  ".join(
@@ -71,7 +75,42 @@ def print_json(plan: Plan) -> None:
         {**cell_record(cell), "state": state, "reason": reason}
         for (cell, state), reason in zip(_states(plan), _all_reasons(plan), strict=True)
     ]
-    print(json.dumps({"record": "plan", "cells": cells, "warnings": list(plan.warnings)}))  # noqa: T201 - the output
+    print(dumps({"record": "plan", "cells": cells, "warnings": list(plan.warnings)}))  # noqa: T201 - the output
+
+
+def print_estimates(needs: Sequence[Need], *, json: bool) -> None:
+    """What methods need: a line for each estimate, then why some would be skipped. As JSON, an object per line."""
+    if json:
+        for need in needs:
+            print(dumps({"record": "estimate", **asdict(need)}))  # noqa: T201 - the output
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    several = len({need.suites for need in needs}) > 1
+    for heading in ("pair", "method", *(["suites"] if several else []), "what", "at most"):
+        table.add_column(heading, no_wrap=heading != "what", justify="right" if heading == "at most" else "left")
+    table.add_column("by", overflow="fold")
+    for need in needs:
+        for number, line in enumerate(need.estimates):
+            called = [need.pair, need.method, *([", ".join(need.suites)] if several else [])]
+            table.add_row(*(called if number == 0 else [""] * len(called)), line.what, _amount(line), line.formula)
+    console = results()
+    if table.row_count:
+        console.print(table)
+    for need in needs:
+        if not need.estimates:
+            why = need.skipped or "the method offers no estimate"
+            console.print(f"  – {need.method}, {need.pair}, {', '.join(need.suites)}: {why}", markup=False)
+
+
+def _amount(line: Estimate) -> str:
+    """In decimal units: 78.1 GB, 640 TFLOP."""
+    unit = "B" if line.unit == "bytes" else line.unit
+    amount = line.amount
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if amount < 1000 or prefix == "P":
+            return f"{amount:.3g} {prefix}{unit}"
+        amount /= 1000
+    raise AssertionError("the last prefix takes any amount")
 
 
 def cell_record(cell: Cell) -> dict[str, Any]:
@@ -82,7 +121,7 @@ def cell_record(cell: Cell) -> dict[str, Any]:
         "pair": cell.pair,
         "suite": cell.suite,
         "seed": cell.seed,
-        "settings": json.loads(cell.settings),
+        "settings": loads(cell.settings),
     }
 
 
@@ -106,6 +145,6 @@ def _reasons(plan: Plan) -> list[str]:
     return [
         f"  – {line}"
         for line in dict.fromkeys(
-            f"{skip.cell.method}, {skip.cell.pair}, {skip.cell.suite}: {skip.reason}" for skip in plan.skips
+            f"{skip.cell.title}, {skip.cell.pair}, {skip.cell.suite}: {skip.reason}" for skip in plan.skips
         )
     ]

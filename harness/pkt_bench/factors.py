@@ -1,9 +1,9 @@
-"""The best rank-r approximation of a block as an adapter's two factors: exact to rounding, without a full SVD."""
+"""The best rank-r approximation of a matrix as an adapter's two factors: exact to rounding, without a full SVD."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +50,19 @@ def leading_factors(block: torch.Tensor, rank: int) -> Factors:
     right = right * signs
     left = left * signs
     return Factors(right.T.float().contiguous(), (left * values).float().contiguous(), values.float())
+
+
+def split_factors(factors: Factors, split: Literal["left", "sqrt"]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same product `B A` as a start `(A, B)`: all singular mass in B ("left"), or its square root in each ("sqrt").
+
+    The product, and so the student's function, does not depend on it; the path of training does. "left" is that of
+    arXiv 2310.11451, "sqrt" that of PiSSA (arXiv 2404.02948, equations 2 and 3).
+    """
+    if split == "left":
+        return factors.A, factors.B
+    root = factors.singular_values.sqrt()
+    inverse = root.reciprocal().where(root > 0, 0.0)
+    return factors.A * root[:, None], factors.B * inverse
 
 
 def _leading_triplets(tall: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

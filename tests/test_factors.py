@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pkt_bench_nuggets import factor
-from pkt_bench_nuggets.factor import leading_factors
+from pkt_bench import factors as factor
+from pkt_bench import leading_factors, split_factors
 
 
 def exact(block, rank):
@@ -98,3 +98,21 @@ def test_the_shapes_above_reach_every_way_of_factorising():
     small = [min(shape) for shape in SHAPES]
 
     assert min(small) <= factor.EXACT_SIDE < 280 <= factor.GRAM_SIDE < max(small)
+
+
+def test_a_split_moves_the_singular_values_and_not_the_product():
+    found = leading_factors(torch.randn(9, 7, generator=torch.Generator().manual_seed(0)), 3)
+
+    left, root = (split_factors(found, split) for split in ("left", "sqrt"))
+
+    torch.testing.assert_close(left[1] @ left[0], root[1] @ root[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(root[0].norm(dim=1), found.singular_values.sqrt(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(root[1].norm(dim=0), found.singular_values.sqrt(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_direction_without_weight_is_zero_in_both_factors_of_a_split():
+    a, b = split_factors(leading_factors(torch.diag(torch.tensor([2.0, 0.0, 0.0])), 2), "sqrt")
+
+    assert a.isfinite().all()
+    assert b.isfinite().all()
+    torch.testing.assert_close(b @ a, torch.diag(torch.tensor([2.0, 0.0, 0.0])))
