@@ -48,6 +48,11 @@ class LatenSettings(Settings):
     """Scale of the final norm in the scores: the model's own, or the published code's double square root."""
     attention: Literal["self", "sum"] = "self"
     """What an attention channel adds: the last position's own value (as published), or all positions'."""
+    pairing: Literal["best", "depth", "random"] = "best"
+    """Which teacher layer meets which of the student's L_S: the teacher's L_S best in order, the one at the same
+    relative depth (for a student deeper than its teacher as well), or any L_S in order."""
+    stream: bool | None = None
+    """Read the teacher layer by layer; unset: where it has a billion parameters or more."""
     extract_records: int = Field(default=32, ge=1)
     """Use the first so many records of the extract split; each is scored once in either model."""
     locate_records: int = Field(default=16, ge=1)

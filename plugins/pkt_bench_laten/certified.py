@@ -1,8 +1,8 @@
 """The exactly highest-scoring neurons without scoring all of them: bounds first, scores where bounds overlap.
 
-With q_v = p_v / (1 - p_y) for v other than the target y, and x_v = u_v - u_y the change a neuron
-makes to token v's logit against y's, the score of `locate.exact_scores` is -log1p((1 - p_y) T), T = sum of q_v expm1(x_v). A part of the sum over
-likely tokens is taken exactly; for the others, expm1(x) = x + phi(x) with 0 <= phi(x_v) <= phi(reach * distance_v):
+With q_v = p_v / (1 - p_y) for v other than the target y, and x_v = u_v - u_y the change a neuron makes to token v's
+logit against y's, the score of `locate.exact_scores` is -log1p((1 - p_y) T), T = sum of q_v expm1(x_v). A part of the
+sum over likely tokens is taken exactly; for the others, expm1(x) = x + phi(x), 0 <= phi(x_v) <= phi(reach distance_v):
 
     sum q_v x_v  <=  rest of T  <=  sum q_v x_v + sum q_v phi(reach distance_v)
 
@@ -28,7 +28,7 @@ NEGLIGIBLE = 1e-30
 """Shares below are left out in float32, where their products would be subnormal and a hundred times slower."""
 
 ROUNDING = 2.0
-"""Allowance for float32 in units of epsilon * reach * norms, see `_settle`; errors measured stay below a tenth of it."""
+"""Allowance for float32 in units of epsilon * reach * norms; errors measured stay below a tenth of it."""
 
 TAIL_LIMIT = 0.01
 """TODO"""
@@ -285,7 +285,7 @@ class _Search:
         return (z.expm1() - z).clamp_min(0) @ weight[used] * (1 + 1e-6)
 
     def _score(self, wanted: Tensor) -> None:
-        """Scores wanted (text, neuron) pairs [B, n] in float32 (float64 for float64 models), with bounds of rounding."""
+        """Scores wanted (text, neuron) pairs [B, n] in the lens's precision, with bounds of rounding."""
         reading, norms = self.reading, self.norms
         epsilon = torch.finfo(self.columns.dtype).eps
         sums = self._tail_sums(wanted)

@@ -1,4 +1,4 @@
-"""Where in a teacher's matrix the student-sized block with the largest summed sensitivity lies, exactly; other choices."""
+"""Where in a matrix the student-sized block with the largest summed sensitivity lies, exactly; other choices."""
 
 from __future__ import annotations
 

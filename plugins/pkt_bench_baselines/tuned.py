@@ -1,0 +1,135 @@
+"""Tuning without a teacher: LoRA from PEFT's starts and from the student's own directions, and all weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pkt_bench import (
+    Record,
+    TransferContext,
+    Transferred,
+    add_adapter,
+    factors_of,
+    finetune,
+    leading_factors,
+    plain_adapter,
+    split_factors,
+)
+from pkt_bench_baselines.paths import adapted_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from peft import PeftModel
+
+    from pkt_bench import Trained
+    from pkt_bench_baselines.settings import FullSettings, LoraSettings, MatchedSettings, PissaSettings
+
+Start = dict[str, tuple[Tensor, Tensor]]
+
+
+def lora(context: TransferContext) -> Transferred:
+    """An adapter from one of PEFT's starts, tuned on the train split."""
+    student, trained = tune_adapter(context)
+    return Transferred(student, payload={}, selection=trained.selection, notes=trained.notes)
+
+
+def lora_matched(context: TransferContext) -> Transferred:
+    """An adapter tuned on the records that LaTen's alignment sees, step by step, and on no other."""
+    settings: MatchedSettings = context.settings
+    locating = context.records("extract")[: settings.extract_records]
+    batches = context.alignment_batches(settings.steps, settings.align_batch, locating)
+    records = [record for batch in batches for record in batch]
+    student, trained = tune_adapter(context, records)
+    notes = {**trained.notes, "records_seen": len(records), "distinct_records": len(set(records))}
+    return Transferred(student, payload={}, selection=trained.selection, notes=notes)
+
+
+def full(context: TransferContext) -> Transferred:
+    """Every weight of the student, tuned on the train split."""
+    settings: FullSettings = context.settings
+    student = context.pair.student.requires_grad_(requires_grad=True)
+    trained = finetune(context, student, settings)
+    return Transferred(student, payload={}, selection=trained.selection, notes=trained.notes)
+
+
+def pissa(context: TransferContext) -> Transferred:
+    """An adapter that starts at the student's own rank-r part, tuned on the train split."""
+    settings: PissaSettings = context.settings
+    with context.stage("inject"):
+        start = principal_start(context)
+        model = add_adapter(context.pair.student, settings, start)
+    trained = finetune(context, model, settings)
+    student = plain_adapter(model, start, context.pair.pristine_student)
+    notes = {**trained.notes, "saved_rank": 2 * settings.rank}
+    return Transferred(student, payload={}, selection=trained.selection, notes=notes)
+
+
+def tune_adapter(
+    context: TransferContext,
+    records: Sequence[Record] | None = None,
+    **signal: Any,  # noqa: ANN401 - `objective` and `redraw` of `finetune`
+) -> tuple[PeftModel, Trained]:
+    """The student under an adapter that loads on the untouched student, tuned as `finetune` says.
+
+    OLoRA starts away from zero, so PEFT shifts the student's weights by its product: they are put back, and the adapter
+    gets twice the rank.
+    """
+    settings: LoraSettings = context.settings
+    with context.stage("inject"):
+        model = add_adapter(context.pair.student, settings, init=settings.init)
+        start = factors_of(model) if settings.init == "olora" else None
+    trained = finetune(context, model, settings, records, **signal)
+    if start is not None:
+        model = plain_adapter(model, start, context.pair.pristine_student)
+    return model, trained
+
+
+# ---------------------------------------------------------------- the student's own directions
+
+
+def principal_start(context: TransferContext) -> Start:
+    """The start of PiSSA on every adapted module of the student: computed once per student, rank and split."""
+    settings: PissaSettings = context.settings
+    student = context.pair.student
+    paths = adapted_paths(student, settings.modules)
+    inputs = {
+        "student": context.pair.student_digest,
+        "dtype": context.pair.dtype,
+        "device": context.device,
+        "paths": paths,
+        "rank": settings.rank,
+        "scaling": settings.scaling,
+        "split": settings.split,
+    }
+
+    def compute() -> Mapping[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for path in paths:
+            module = student.get_submodule(path)
+            weight = module.weight.detach()
+            # PEFT's adapter of an embedding is one of the transposed table
+            table = weight.T if isinstance(module, torch.nn.Embedding) else weight
+            found[f"{path}.A"], found[f"{path}.B"] = principal_factors(
+                table, settings.rank, settings.scaling, settings.split
+            )
+        return found
+
+    factors = context.cached("pissa-start", inputs, compute)
+    return {path: (factors[f"{path}.A"], factors[f"{path}.B"]) for path in paths}
+
+
+def principal_factors(weight: Tensor, rank: int, scaling: float, split: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    """PiSSA's start (A `(r, in)`, B `(out, r)`) of a weight W `(out, in)`: scaling * B A is W's best rank-r part.
+
+    With split "sqrt" A = (S_r / scaling)^(1/2) V_r^T and B = U_r (S_r / scaling)^(1/2): Meng et al.,
+    https://arxiv.org/abs/2404.02948, equations 2 and 3. With "left" A = V_r^T and B carries the rest.
+    """
+    a, b = split_factors(leading_factors(weight, rank), split)
+    if split == "left":
+        return a, b / scaling
+    return a / scaling**0.5, b / scaling**0.5
