@@ -297,3 +297,30 @@ def test_a_validation_loss_that_is_no_number_never_wins(context_of, monkeypatch)
     )
 
     assert (trained.learning_rate, trained.tried[1e-1]) == (1e-3, None)
+
+
+def test_how_far_the_start_is_from_the_untouched_student_is_booked_before_the_first_step(context_of):
+    context = context_of()
+    settings = FinetuneSettings(epochs=1, batch_size=4, learning_rate=1e-2)
+    record = context.encoded(RECORDS[:1], 64)[0]
+    ids = torch.tensor([record.ids])
+    student = context.pair.student
+    with torch.no_grad():
+        before = student(ids).logits
+        student.lm_head.weight[7] += 1
+        after = student(ids).logits
+
+    finetune(context, student, settings, RECORDS[:1])
+
+    # where the answer's tokens are predicted
+    expected = (after - before)[0, record.prompt_length - 1 : -1].abs().max()
+    assert context.ledger.injection_change == pytest.approx(float(expected), rel=1e-4)
+    assert expected > 0
+
+
+def test_an_untouched_start_has_no_injection_change(context_of):
+    context = context_of()
+
+    finetune(context, context.pair.student, FinetuneSettings(epochs=1, learning_rate=1e-2), RECORDS)
+
+    assert context.ledger.injection_change == 0

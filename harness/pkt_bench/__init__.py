@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pkt_bench.models import LoadedPair
     from pkt_bench.sandbox import Limits, Verdict, judge_code
     from pkt_bench.settings import AdapterSettings, FinetuneSettings, Settings
+    from pkt_bench.starts import principal_start
     from pkt_bench.streaming import LayerStream, Passage
     from pkt_bench.training import DivergedError, Trained, cross_entropy, finetune, mean_loss, supervised_logits
     from pkt_bench.transfer import TransferContext, Transferred
@@ -71,6 +72,7 @@ _ROOMS = {
     "models": ("LoadedPair",),
     "sandbox": ("Limits", "Verdict", "judge_code"),
     "settings": ("AdapterSettings", "FinetuneSettings", "Settings"),
+    "starts": ("principal_start",),
     "streaming": ("LayerStream", "Passage"),
     "training": ("DivergedError", "Trained", "cross_entropy", "finetune", "mean_loss", "supervised_logits"),
     "transfer": ("TransferContext", "Transferred"),
@@ -125,6 +127,7 @@ __all__ = [
     "mean_loss",
     "module_path",
     "plain_adapter",
+    "principal_start",
     "split_factors",
     "supervised_logits",
 ]

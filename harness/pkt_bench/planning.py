@@ -50,6 +50,7 @@ MOVES_NUMBERS = (
     "models",
     "pipeline",
     "scoring",
+    "starts",
     "streaming",
     "training",
     "transfer",

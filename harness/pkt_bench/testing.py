@@ -30,7 +30,8 @@ def pico_pair(
     """A pair of random models of a `family` that transformers knows, saved below `folder` with one byte tokenizer.
 
     `teacher` and `student` are added to the configurations (grouped-query attention, tied embeddings, other sizes);
-    `head_dim` is 8 unless they say otherwise, weights are normal with a standard deviation of 0.2.
+    `head_dim` is 8 unless they say otherwise. Weights are normal with a standard deviation of 0.2; biases and the
+    gains of norms are moved off their start by as much, so that whoever forgets one computes something else.
     """
     refs = []
     for role, base, given in (("teacher", TEACHER, teacher), ("student", STUDENT, student)):
@@ -113,4 +114,9 @@ def _save_model(path: Path, family: str, sizes: dict[str, Any], seed: int) -> No
             pad_token_id=256,
             **{"num_key_value_heads": sizes["num_attention_heads"], **sizes},
         )
-        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(path)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.ndim == 1:
+                    weight.add_(torch.randn_like(weight), alpha=0.2)
+        model.save_pretrained(path)

@@ -29,6 +29,9 @@ TOKENS_PER_PASS = {"cpu": 512}
 """Padded tokens of one pass: on a CPU larger passes leave the cache and cost up to 1.6 times more per token."""
 TOKENS_PER_PASS_ELSEWHERE = 16384
 
+PROBED = 4
+"""Records on which the model is compared with the untouched student before it is tuned."""
+
 
 Objective = Callable[["PreTrainedModel", "Sequence[Encoded]"], "torch.Tensor"]
 """`objective(model, records)`: the loss summed over the supervised tokens of one pass, a scalar with a gradient."""
@@ -87,7 +90,8 @@ def finetune(
     AdamW; the learning rate warms up linearly over `warmup_ratio` of the steps and falls linearly to 0 after the last.
     The order of records comes from the stage's seed alone, whatever the model, so methods see the same batches. Where
     the settings give several rates, each is tried from the same start, and the lowest loss on the validation split
-    decides; a rate that diverges is out of the choice. The ledger counts the tokens of every try.
+    decides; a rate that diverges is out of the choice. The ledger counts the tokens of every try, and holds how far the
+    logits of `model` are from those of the untouched student before the first step.
 
     Args:
         context: gives records, seed and device; its ledger and live view are kept up to date.
@@ -110,6 +114,7 @@ def finetune(
     if not parameters:
         raise ContractError(f"there is nothing to train: no weight of {type(model).__name__} requires a gradient")
     context.ledger.trainable_parameters = sum(weight.numel() for weight in parameters)
+    context.ledger.injection_change = _injection_change(context, model, data[:PROBED])
     rates = settings.learning_rate
     left_out = len(records) - len(data)
     course = _Course(data, settings, objective or cross_entropy, redraw)
@@ -144,6 +149,19 @@ def finetune(
         raise diverged
     _put(parameters, kept[3])
     return Trained(kept[2], kept[1], tried, left_out)
+
+
+def _injection_change(context: TransferContext, model: PreTrainedModel, data: Sequence[Encoded]) -> float:
+    """The largest change of a logit on `data` against the untouched student: about 0 for a start that keeps it."""
+    import torch
+
+    model.eval()
+    with torch.no_grad():
+        changes = [
+            (supervised_logits(model, [record])[0] - supervised_logits(context.pair.pristine_student, [record])[0])
+            for record in data
+        ]
+    return max(float(change.float().abs().max()) for change in changes)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import Tensor
 
 from pkt_bench import (
     Record,
@@ -15,11 +11,9 @@ from pkt_bench import (
     add_adapter,
     factors_of,
     finetune,
-    leading_factors,
     plain_adapter,
-    split_factors,
+    principal_start,
 )
-from pkt_bench_baselines.paths import adapted_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +22,6 @@ if TYPE_CHECKING:
 
     from pkt_bench import Trained
     from pkt_bench_baselines.settings import FullSettings, LoraSettings, MatchedSettings, PissaSettings
-
-Start = dict[str, tuple[Tensor, Tensor]]
 
 
 def lora(context: TransferContext) -> Transferred:
@@ -61,7 +53,7 @@ def pissa(context: TransferContext) -> Transferred:
     """An adapter that starts at the student's own rank-r part, tuned on the train split."""
     settings: PissaSettings = context.settings
     with context.stage("inject"):
-        start = principal_start(context)
+        start = principal_start(context, settings, settings.split)
         model = add_adapter(context.pair.student, settings, start)
     trained = finetune(context, model, settings)
     student = plain_adapter(model, start, context.pair.pristine_student)
@@ -87,49 +79,3 @@ def tune_adapter(
     if start is not None:
         model = plain_adapter(model, start, context.pair.pristine_student)
     return model, trained
-
-
-# ---------------------------------------------------------------- the student's own directions
-
-
-def principal_start(context: TransferContext) -> Start:
-    """The start of PiSSA on every adapted module of the student: computed once per student, rank and split."""
-    settings: PissaSettings = context.settings
-    student = context.pair.student
-    paths = adapted_paths(student, settings.modules)
-    inputs = {
-        "student": context.pair.student_digest,
-        "dtype": context.pair.dtype,
-        "device": context.device,
-        "paths": paths,
-        "rank": settings.rank,
-        "scaling": settings.scaling,
-        "split": settings.split,
-    }
-
-    def compute() -> Mapping[str, Tensor]:
-        found: dict[str, Tensor] = {}
-        for path in paths:
-            module = student.get_submodule(path)
-            weight = module.weight.detach()
-            # PEFT's adapter of an embedding is one of the transposed table
-            table = weight.T if isinstance(module, torch.nn.Embedding) else weight
-            found[f"{path}.A"], found[f"{path}.B"] = principal_factors(
-                table, settings.rank, settings.scaling, settings.split
-            )
-        return found
-
-    factors = context.cached("pissa-start", inputs, compute)
-    return {path: (factors[f"{path}.A"], factors[f"{path}.B"]) for path in paths}
-
-
-def principal_factors(weight: Tensor, rank: int, scaling: float, split: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-    """PiSSA's start (A `(r, in)`, B `(out, r)`) of a weight W `(out, in)`: scaling * B A is W's best rank-r part.
-
-    With split "sqrt" A = (S_r / scaling)^(1/2) V_r^T and B = U_r (S_r / scaling)^(1/2): Meng et al.,
-    https://arxiv.org/abs/2404.02948, equations 2 and 3. With "left" A = V_r^T and B carries the rest.
-    """
-    a, b = split_factors(leading_factors(weight, rank), split)
-    if split == "left":
-        return a, b / scaling
-    return a / scaling**0.5, b / scaling**0.5

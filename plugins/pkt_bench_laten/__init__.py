@@ -31,7 +31,7 @@ from pkt_bench import Method, Question, Settings, hookimpl
 if TYPE_CHECKING:
     from pkt_bench import TransferContext, Transferred
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma")
 """Families with layers r = x + attention(norm(x)), r + mlp(norm(r)), and a plain RMSNorm before the head."""
 
 TransferredModule = Literal["up_proj", "down_proj", "v_proj", "o_proj"]

@@ -127,7 +127,7 @@ def score_internals(
 ) -> Scores:
     """Scores from the internals of B texts and their targets [B]; float32, or float64 for a float64 model."""
     dtype = torch.float64 if internals.x.dtype == torch.float64 else torch.float32
-    gain = anatomy.final_norm(model).weight.to(dtype)
+    gain = anatomy.norm_gain(model, dtype)
     scale = final_scale(internals.last.to(dtype), anatomy.norm_epsilon(model), norm)
     lens = Lens(head=anatomy.head_weight(model).to(dtype), gain=gain, scale=scale, targets=targets)
     neurons = exact_scores if mode == "exact" else first_order_scores

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pkt_bench import Encoded
+from pkt_bench import Encoded, LayerStream
 from pkt_bench_nuggets.sensitivity import accumulating, answer_cross_entropy, first_predicted, times_weight
 from pkt_bench_nuggets.tables import EMBEDDING, HEAD, TableSums
 
@@ -21,7 +21,7 @@ Save = Callable[[Mapping[str, Tensor]], None]
 
 
 def streamed_sensitivity(
-    stream: Any,  # noqa: ANN401 - a LayerStream, which is no noun of the front door
+    stream: LayerStream,
     records: Sequence[Encoded],
     save: Save,
     progress: Callable[[float], None] = lambda fraction: None,  # noqa: ARG005 - the signature of a progress report
@@ -98,7 +98,7 @@ def _tables(model: Any, ids: Sequence[Tensor], name: str) -> TableSums:  # noqa:
     return tables
 
 
-def _through_head(stream: Any, hidden: Tensor, record: Encoded) -> Tensor:  # noqa: ANN401 - a LayerStream
+def _through_head(stream: LayerStream, hidden: Tensor, record: Encoded) -> Tensor:
     """The gradient of a record's loss by the last layer's output `(1, T, d)`."""
     leaf = hidden.detach().requires_grad_()
     keep = torch.arange(first_predicted(record) - 1, hidden.shape[1] - 1, device=hidden.device)

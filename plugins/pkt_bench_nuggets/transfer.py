@@ -1,34 +1,55 @@
-"""The method, top to bottom: locate and extract -> inject -> tune."""
+"""The methods, top to bottom: locate and extract -> inject -> tune."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pkt_bench import TransferContext, Transferred, add_adapter, finetune, plain_adapter
+from pkt_bench import (
+    Record,
+    TransferContext,
+    Transferred,
+    add_adapter,
+    finetune,
+    plain_adapter,
+    principal_start,
+)
 from pkt_bench_nuggets.extract import locates, nuggets
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-PROBE_RECORDS = 4
-PROBE_TOKENS = 256
+    from pkt_bench_nuggets.settings import NuggetsSettings, PostPktSettings
 
 
-def transfer(context: TransferContext) -> Transferred:
-    """The student handed over is the untouched one under an adapter of twice the rank."""
-    settings = context.settings
+def nuggets_transfer(context: TransferContext) -> Transferred:
+    """Seeking Neural Nuggets: the adapters start from the teacher's blocks and are tuned on the train split."""
+    return from_blocks(context)
+
+
+def postpkt_transfer(context: TransferContext) -> Transferred:
+    """PostPKT: from the start and on the records that its settings name."""
+    settings: PostPktSettings = context.settings
+    records = aligned_records(context) if settings.data == "align" else None
+    match settings.init:
+        case "nuggets":
+            return from_blocks(context, records)
+        case "pissa":
+            return from_principal(context, records)
+        case _:
+            return from_gaussian(context, records)
+
+
+# ---------------------------------------------------------------- the starts
+
+
+def from_blocks(context: TransferContext, records: Sequence[Record] | None = None) -> Transferred:
+    """Adapters that start from blocks of the teacher."""
+    settings: NuggetsSettings = context.settings
     found = nuggets(context)
-    with context.stage("inject"):
-        probe = _probe(context)
-        before = _logits(context.pair.student, probe)
-        likeness = start_likeness(context.pair.student, found.start, found.extracted, settings.scaling)
-        model = add_adapter(context.pair.student, settings, found.start)
-        context.ledger.injection_change = _largest_change(before, _logits(model, probe))
-    trained = finetune(context, model, settings)
-    student = plain_adapter(model, found.start, context.pair.pristine_student)
+    likeness = start_likeness(context.pair.student, found.start, found.extracted, settings.scaling)
     payload = {
         f"{path}.{side}": factor
         for path in found.extracted
@@ -38,19 +59,64 @@ def transfer(context: TransferContext) -> Transferred:
         "kept_layers": found.layers,
         "adapted": len(found.start),
         "extracted": len(found.extracted),
-        "saved_rank": 2 * settings.rank,
         **likeness,
-        **trained.notes,
     }
     if locates(settings):
         notes["seed_records"] = min(settings.seed_records, len(context.records("extract")))
         notes["seed_records_without_answer"] = found.unsupervised
     if found.median_contrast is not None:
         notes["median_contrast"] = found.median_contrast
+    return _tuned(context, found.start, payload, notes, records)
+
+
+def from_principal(context: TransferContext, records: Sequence[Record] | None = None) -> Transferred:
+    """Adapters that start from the student's own principal directions: nothing of the teacher moves."""
+    settings: PostPktSettings = context.settings
+    with context.stage("inject"):
+        start = principal_start(context, settings, settings.split)
+    return _tuned(context, start, {}, {"adapted": len(start)}, records)
+
+
+def from_gaussian(context: TransferContext, records: Sequence[Record] | None = None) -> Transferred:
+    """Adapters that start from PEFT's Gaussian start: nothing of the teacher moves."""
+    settings: PostPktSettings = context.settings
+    with context.stage("inject"):
+        model = add_adapter(context.pair.student, settings, init="gaussian")
+    trained = finetune(context, model, settings, records)
+    notes = {**trained.notes, **_amount(records)}
+    return Transferred(model, payload={}, selection=trained.selection, notes=notes)
+
+
+def aligned_records(context: TransferContext) -> list[Record]:
+    """The distinct records that LaTen's alignment sees, in the order of their first use: the restricted-data arm."""
+    settings: PostPktSettings = context.settings
+    locating = context.records("extract")[: settings.extract_records]
+    batches = context.alignment_batches(settings.align_steps, settings.align_batch, locating)
+    return list(dict.fromkeys(record for batch in batches for record in batch))
+
+
+def _tuned(
+    context: TransferContext,
+    start: Mapping[str, tuple[Tensor, Tensor]],
+    payload: Mapping[str, Tensor],
+    notes: Mapping[str, Any],
+    records: Sequence[Record] | None,
+) -> Transferred:
+    """The student under adapters that began at `start`, handed over in twice the rank around the untouched student."""
+    settings: NuggetsSettings = context.settings
+    with context.stage("inject"):
+        model = add_adapter(context.pair.student, settings, start)
+    trained = finetune(context, model, settings, records)
+    student = plain_adapter(model, start, context.pair.pristine_student)
+    notes = {**notes, "saved_rank": 2 * settings.rank, **trained.notes, **_amount(records)}
     return Transferred(student, payload, selection=trained.selection, notes=notes)
 
 
-# ---------------------------------------------------------------- inject
+def _amount(records: Sequence[Record] | None) -> dict[str, Any]:
+    return {} if records is None else {"records_of_the_alignment": len(records)}
+
+
+# ---------------------------------------------------------------- how much of a start is there
 
 
 def start_likeness(
@@ -78,18 +144,3 @@ def start_likeness(
         "start_over_weight": round(float(torch.stack(ratios).median()), 6),
         "start_weight_cosine": round(float(torch.stack(cosines).median()), 6),
     }
-
-
-def _probe(context: TransferContext) -> list[Tensor]:
-    records = context.encoded(context.records("extract")[:PROBE_RECORDS], PROBE_TOKENS)
-    return [torch.tensor([record.ids], device=context.device) for record in records]
-
-
-def _logits(model: Any, probe: list[Tensor]) -> list[Tensor]:  # noqa: ANN401 - a model or PEFT's wrapper
-    model.eval()
-    with torch.no_grad():
-        return [model(input_ids=ids, use_cache=False).logits.float() for ids in probe]
-
-
-def _largest_change(before: list[Tensor], after: list[Tensor]) -> float:
-    return max(float((a - b).abs().max()) for a, b in zip(before, after, strict=True))

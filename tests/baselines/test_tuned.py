@@ -7,9 +7,9 @@ from transformers import AutoModelForCausalLM
 
 from pkt_bench import add_adapter
 from pkt_bench.models import fingerprint
+from pkt_bench.starts import principal_factors, principal_start
 from pkt_bench_baselines import pkt_bench_methods
 from pkt_bench_baselines.settings import FullSettings, LoraSettings, MatchedSettings, PissaSettings
-from pkt_bench_baselines.tuned import principal_factors, principal_start
 
 METHODS = {method.name: method for method in pkt_bench_methods()}
 LAYOUTS = ["llama", "gqa", "qwen2", "gemma2"]
@@ -109,7 +109,7 @@ def test_pissa_starts_where_pefts_own_pissa_does_and_the_student_computes_what_i
     config = LoraConfig(r=4, lora_alpha=8, init_lora_weights="pissa", target_modules=list(modules))
     theirs = get_peft_model(AutoModelForCausalLM.from_pretrained(context.pair.pair.student.path), config).eval()
 
-    start = principal_start(context)
+    start = principal_start(context, context.settings, context.settings.split)
     ours = add_adapter(context.pair.student, context.settings, start).eval()
 
     assert torch.allclose(logits(ours), plain, atol=1e-4)

@@ -140,7 +140,7 @@ def test_scores_are_read_from_the_cache_by_every_seed_and_rate(pico_contexts, mo
     def no_forward(*_args, **_kwargs):
         raise AssertionError("a model was scored again")
 
-    monkeypatch.setattr("pkt_bench_laten.transfer.score", no_forward)
+    monkeypatch.setattr("pkt_bench_laten.located.score", no_forward)
     transfer(make(seed=3, inject_rates=(0.4,), learning_rate=1e-2))
 
     with pytest.raises(AssertionError, match="scored again"):

@@ -15,7 +15,7 @@ from pkt_bench import TransferContext
 from pkt_bench.models import LoadedPair
 from pkt_bench.stages import StageCache
 from pkt_bench.testing import pico_pair, pico_suite
-from pkt_bench_nuggets import NuggetsSettings
+from pkt_bench_nuggets.settings import NuggetsSettings
 
 GOLDENS = Path(__file__).resolve().parents[3] / "shared" / "parity"
 
