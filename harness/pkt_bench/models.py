@@ -17,7 +17,7 @@ from pkt_bench.errors import ContractError, IntegrityError, RequestError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from pkt_bench.streaming import LayerStream
 
@@ -357,6 +357,14 @@ class LoadedPair:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The student's tokenizer: what the new student will be scored with."""
         return load_tokenizer(self.pair.student)
+
+    @functools.cached_property
+    def teacher_config(self) -> PretrainedConfig:
+        """The teacher's configuration: for whoever may not need its weights."""
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(self.pair.teacher.path, local_files_only=True)
+        return config.get_text_config()
 
     @functools.cached_property
     def teacher_tokenizer(self) -> PreTrainedTokenizerBase:

@@ -52,7 +52,7 @@ def teacher_logits(context: TransferContext) -> TeacherLogits:
     """
     settings: KdSettings = context.settings
     student = context.pair.student.config
-    vocabulary = min(int(student.vocab_size), _teacher_rows(context))
+    vocabulary = min(int(student.vocab_size), int(context.pair.teacher_config.vocab_size))
     window = min(settings.max_length, int(getattr(student, "max_position_embeddings", settings.max_length)))
     encoded = context.encoded(context.records("train")[: settings.train_records], window)
     # records of equal text are one
@@ -104,11 +104,3 @@ def _groups(records: Sequence[Encoded], device: str) -> list[list[Encoded]]:
 def _supervised(record: Encoded) -> int:
     """Supervised tokens that something predicts: the very first of a text is predicted by nothing."""
     return len(record.ids) - max(record.prompt_length, 1)
-
-
-def _teacher_rows(context: TransferContext) -> int:
-    """Rows of the teacher's vocabulary by its configuration: its weights may not be needed."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(context.pair.pair.teacher.path, local_files_only=True)
-    return int(config.get_text_config().vocab_size)

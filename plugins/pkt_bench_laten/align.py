@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pkt_bench import Encoded, PktBenchError
+from pkt_bench import Encoded, PktBenchError, Record, TransferContext
 from pkt_bench_laten import anatomy
 from pkt_bench_laten.anatomy import Module
 from pkt_bench_laten.batching import groups_by_length, pad_right
@@ -140,9 +139,11 @@ def mean_loss(model: PreTrainedModel, records: Sequence[Encoded]) -> float:
     return total / len(records)
 
 
-def batch_members(step_seed: int, available: int, count: int) -> list[int]:
-    """Which of `available` align records a step draws; the published draw where `step_seed` is the step."""
-    return random.Random(step_seed).sample(range(available), min(count, available))  # noqa: S311 - no secret
+def supervised(context: TransferContext, records: Sequence[Record]) -> tuple[list[Encoded], int]:
+    """Records with a supervised token within the settings' `max_length`, and how many had none."""
+    encoded = context.encoded(records, context.settings.max_length)
+    kept = [record for record in encoded if record.supervised > 0]
+    return kept, len(encoded) - len(kept)
 
 
 def one_cycle(step: int, steps: int, peak: float) -> tuple[float, float]:

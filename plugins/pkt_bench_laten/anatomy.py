@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from pkt_bench import LayerStream
 
 Module = Literal["up_proj", "down_proj", "v_proj", "o_proj"]
 Kind = Literal["ffn", "attention"]
@@ -48,9 +51,8 @@ class Heads:
         return self.count // self.kv
 
 
-def heads(model: PreTrainedModel) -> Heads:
-    """The attention heads, by the configuration (`head_dim` where it says so)."""
-    config = cast("Any", model.config)
+def heads(config: PretrainedConfig) -> Heads:
+    """The attention heads (`head_dim` where the configuration says so)."""
     count = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // count
     return Heads(count, getattr(config, "num_key_value_heads", None) or count, width)
@@ -72,20 +74,33 @@ def linear(model: PreTrainedModel, layer: int, module: Module) -> nn.Linear:
     return cast("nn.Linear", getattr(block.mlp if KIND[module] == "ffn" else block.self_attn, module))
 
 
+Weights = Callable[[int, Module], "Tensor"]
+"""`weights(layer, module)`: the weight of one linear module `(out, in)`, from memory or from a file."""
+
+
+def weights_of(model: PreTrainedModel) -> Weights:
+    """The weights of a model that is in memory."""
+    return lambda layer, module: linear(model, layer, module).weight.detach()
+
+
+def weights_in(stream: LayerStream) -> Weights:
+    """The weights of a model that is read from its files, one at a time."""
+    return lambda layer, module: stream.tensor(weight_name(layer, module))
+
+
 def weight_name(layer: int, module: Module) -> str:
     """The name of a module's weight in `named_parameters()`."""
     return f"model.layers.{layer}.{'mlp' if KIND[module] == 'ffn' else 'self_attn'}.{module}.weight"
 
 
-def neurons(model: PreTrainedModel, score: ScoreName) -> int:
-    """How many neurons of a layer have this score."""
-    shape = heads(model)
-    counts = {
-        "ffn": int(cast("Any", model.config).intermediate_size),
+def sizes(config: PretrainedConfig) -> dict[ScoreName, int]:
+    """How many neurons of a layer have each score."""
+    shape = heads(config)
+    return {
+        "ffn": int(config.intermediate_size),
         "attention": shape.count * shape.width,
         "value": shape.kv * shape.width,
     }
-    return counts[score]
 
 
 def final_norm(model: PreTrainedModel) -> Any:  # noqa: ANN401 - every family has its own RMSNorm class

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pkt_bench_laten.locate import BLOCK, Lens, _log_gain
+from pkt_bench_laten.locate import BLOCK, Lens, log_gain
 
 LIKELY = 64
 """Tokens whose part of the sum is exact in the bounds."""
@@ -350,7 +350,7 @@ class _Search:
                 pick = wanted[text, block].nonzero()[:, 0]
                 change = (seen - seen[:, target, None]).view(len(block), members, -1)[pick]
                 change = (change * self.steps[text][:, block[pick]].T[..., None]).sum(1)
-                self.score[text, block[pick]] = _log_gain(self.reading.log_p[text], change)
+                self.score[text, block[pick]] = log_gain(self.reading.log_p[text], change)
         for bound in (self.low, self.high):
             bound[wanted] = self.score[wanted]
         self.final |= wanted

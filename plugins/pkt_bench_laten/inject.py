@@ -14,20 +14,20 @@ import torch
 from torch import Tensor
 
 from pkt_bench_laten import anatomy
-from pkt_bench_laten.anatomy import ROWS, Module
+from pkt_bench_laten.anatomy import ROWS, Module, Weights
 from pkt_bench_laten.locate import Place, Places
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def take(model: PreTrainedModel, places: Places) -> dict[Module, Tensor]:
-    """Copies of the neurons at `places`: [K, n, d] per module kind."""
+def take(weights: Weights, places: Places) -> dict[Module, Tensor]:
+    """Copies of the neurons at `places`: [K, n, d] per module kind; one weight is held at a time."""
     return {
         module: torch.stack(
             [
-                _vectors(anatomy.linear(model, layer, module).weight.detach(), module)[neurons]
-                for layer, neurons in _by_layer(place, model.device)
+                _neurons(weights(layer, module), module, neurons)
+                for layer, neurons in zip(place.layers, place.neurons, strict=True)
             ]
         )
         for module, place in places.items()
@@ -68,6 +68,10 @@ def merge(student: PreTrainedModel, places: Places, deltas: Mapping[Module, Tens
             _vectors(weight, module).index_add_(0, neurons, delta.to(weight.dtype))
         ratios[module] = float(deltas[module].double().norm()) / weight_square**0.5 if weight_square else 0.0
     return ratios
+
+
+def _neurons(weight: Tensor, module: Module, neurons: Tensor) -> Tensor:
+    return _vectors(weight, module)[neurons.to(weight.device)]
 
 
 def _vectors(weight: Tensor, module: Module) -> Tensor:

@@ -95,7 +95,7 @@ class _Reader:
 
     def __init__(self, model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> None:
         device = anatomy.head_weight(model).device  # the layers of a streamed model are nowhere
-        self.heads = anatomy.heads(model)
+        self.heads = anatomy.heads(model.config)
         self.ids = pad_right(sequences, 0, device)
         self.rows = torch.arange(len(sequences), device=device)
         self.ends = torch.tensor([len(sequence) - 1 for sequence in sequences], device=device)

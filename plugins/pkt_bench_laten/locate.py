@@ -11,25 +11,28 @@ which subtracts no two nearly equal numbers, so float32 also ranks neurons of la
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from random import Random
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from pkt_bench import PktBenchError
 from pkt_bench_laten import anatomy
-from pkt_bench_laten.anatomy import Module
-from pkt_bench_laten.batching import groups_by_length
-from pkt_bench_laten.internals import Internals, read_internals
+from pkt_bench_laten.anatomy import Kind, Module, ScoreName
+from pkt_bench_laten.internals import Internals, read_internals, stream_internals
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from pkt_bench import LayerStream
+
 Norm = Literal["rms", "published"]
 Attention = Literal["self", "sum"]
 Mode = Literal["exact", "first-order"]
+Pairing = Literal["best", "depth", "random"]
 
 BLOCK = 1 << 17
 """Entries of one block of [neurons, vocabulary], half a MiB in float32: it and its copies stay in a core's cache."""
@@ -84,6 +87,20 @@ class Scores:
     attention: Tensor
     value: Tensor
 
+    def layers(self, kind: Kind) -> Tensor:
+        """The scores of the layers' halves of one kind, [L]; for a single example."""
+        scores: Tensor = getattr(self, f"layer_{kind}")
+        return scores
+
+    def size(self, name: ScoreName) -> int:
+        """How many neurons a layer has."""
+        scores: Tensor = getattr(self, name)
+        return scores.shape[-1]
+
+    def best(self, name: ScoreName, layers: Sequence[int], count: int) -> Tensor:
+        """The `count` best neurons of each of `layers`, best first, [K, count]; for a single example."""
+        return ranked(getattr(self, name)[list(layers)], count)
+
     def total(self, examples: Sequence[int]) -> Scores:
         """The scores of `examples` summed in float64, as a single example (shapes without E)."""
         chosen = torch.as_tensor(list(examples), dtype=torch.long)
@@ -104,59 +121,127 @@ def score(
     model: PreTrainedModel, examples: Sequence[Locating], *, norm: Norm, attention: Attention, mode: Mode
 ) -> Scores:
     """Scores of every layer and neuron on every example, in the examples' order, on the CPU."""
-    parts: list[Scores] = []
-    order: list[int] = []
-    for group in groups_by_length([len(example.ids) for example in examples]):
-        internals = read_internals(model, [examples[i].ids for i in group])
-        targets = torch.tensor([examples[i].target for i in group], device=internals.x.device)
-        parts.append(score_internals(model, internals, targets, norm=norm, attention=attention, mode=mode))
-        order += group
-    back = torch.tensor(order).argsort()
-    return Scores(**{f.name: torch.cat([getattr(part, f.name) for part in parts])[back] for f in fields(Scores)})
+    return score_views(view(model, examples, norm=norm, attention=attention), mode)
 
 
 @torch.no_grad()
-def score_internals(
-    model: PreTrainedModel,
-    internals: Internals,
-    targets: Tensor,
-    *,
-    norm: Norm,
-    attention: Attention,
-    mode: Mode,
-) -> Scores:
-    """Scores from the internals of B texts and their targets [B]; float32, or float64 for a float64 model."""
-    dtype = torch.float64 if internals.x.dtype == torch.float64 else torch.float32
-    gain = anatomy.norm_gain(model, dtype)
-    scale = final_scale(internals.last.to(dtype), anatomy.norm_epsilon(model), norm)
-    lens = Lens(head=anatomy.head_weight(model).to(dtype), gain=gain, scale=scale, targets=targets)
+def score_views(seen: View, mode: Mode) -> Scores:
+    """Scores of every layer and neuron from what a model holds; float32, or float64 for a float64 model.
+
+    Raises:
+        PktBenchError: a score is not finite.
+    """
     neurons = exact_scores if mode == "exact" else first_order_scores
-    shape = anatomy.heads(model)
-    added = (internals.self_value if attention == "self" else internals.context).to(dtype)
     found: dict[str, list[Tensor]] = {field.name: [] for field in fields(Scores)}
-    for layer in range(internals.x.shape[1]):
-        x, a, c, m = (part[:, layer].to(dtype) for part in (internals.x, internals.a, internals.c, internals.m))
-        residual = x + a
-        found["layer_attention"].append(vector_scores(x, a, lens))
-        found["layer_ffn"].append(vector_scores(residual, m, lens))
-        down = anatomy.linear(model, layer, "down_proj").weight.to(dtype)
-        found["ffn"].append(neurons(residual, c[:, None], down[:, None], lens))
-        out = anatomy.linear(model, layer, "o_proj").weight.to(dtype)
-        coefficients = added[:, layer]
-        found["attention"].append(neurons(x, coefficients.flatten(1)[:, None], out[:, None], lens))
-        found["value"].append(
-            found["attention"][-1]
-            if shape.group == 1
-            else neurons(x, *by_value_channel(coefficients, out, shape), lens)
-        )
+    name: str
+    for half in seen.halves():
+        found[f"layer_{half.kind}"].append(vector_scores(half.base, half.added, seen.lens))
+        for name, (coefficients, columns) in half.neurons.items():
+            found[name].append(neurons(half.base, coefficients, columns, seen.lens))
+    if not found["value"]:
+        found["value"] = found["attention"]
     stacked = {name: torch.stack(values, dim=1).cpu() for name, values in found.items()}
     for name, values in stacked.items():
-        if not torch.isfinite(values).all():
-            raise PktBenchError(
-                f"laten: {name} scores hold NaN or infinity: the model's activations overflow in"
-                f" {internals.x.dtype}.\n  Run with --dtype float32."
-            )
+        check_finite(name, values)
     return Scores(**stacked)
+
+
+def check_finite(name: str, scores: Tensor) -> None:
+    """Raises PktBenchError where a score is NaN or infinite."""
+    if not torch.isfinite(scores).all():
+        raise PktBenchError(
+            f"laten: {name} scores hold NaN or infinity: the model's activations overflow.\n  Run with --dtype float32."
+        )
+
+
+# ---------------------------------------------------------------- what is scored
+
+
+@dataclass(frozen=True)
+class Half:
+    """The attention or feed-forward half of one layer, for B texts.
+
+    Attributes:
+        kind: which half.
+        base: the residual stream that it adds to, [B, d].
+        added: all that it adds, [B, d].
+        neurons: by score, each neuron's part of that: coefficients [B, G, n] and columns [d, G, n]. `value` is left out
+            where every head has its own value channels: it is `attention` then.
+    """
+
+    kind: Kind
+    base: Tensor
+    added: Tensor
+    neurons: Mapping[ScoreName, tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class View:
+    """What B texts look like inside a model, with what is needed to score it.
+
+    Attributes:
+        internals: at the texts' last positions.
+        lens: how vectors become log-probabilities of the texts' targets.
+        heads: the attention heads.
+        weights: the model's weights, read when a half is looked at.
+        attention: whether an attention channel adds the last position's own value, or all positions'.
+    """
+
+    internals: Internals
+    lens: Lens
+    heads: anatomy.Heads
+    weights: anatomy.Weights
+    attention: Attention
+
+    def halves(self) -> Iterator[Half]:
+        """Attention and feed-forward of every layer in order, one weight in memory at a time."""
+        dtype = self.lens.head.dtype
+        internals = self.internals
+        added = internals.self_value if self.attention == "self" else internals.context
+        for layer in range(internals.x.shape[1]):
+            x, a, c, m = (part[:, layer].to(dtype) for part in (internals.x, internals.a, internals.c, internals.m))
+            out = self.weights(layer, "o_proj").to(dtype)
+            coefficients = added[:, layer].to(dtype)
+            neurons: dict[ScoreName, tuple[Tensor, Tensor]] = {
+                "attention": (coefficients.flatten(1)[:, None], out[:, None])
+            }
+            if self.heads.group > 1:
+                neurons["value"] = by_value_channel(coefficients, out, self.heads)
+            yield Half("attention", x, a, neurons)
+            down = self.weights(layer, "down_proj").to(dtype)
+            yield Half("ffn", x + a, m, {"ffn": (c[:, None], down[:, None])})
+
+
+@torch.no_grad()
+def view(model: PreTrainedModel, examples: Sequence[Locating], *, norm: Norm, attention: Attention) -> View:
+    """One forward over the examples through a model in memory."""
+    internals = read_internals(model, [example.ids for example in examples])
+    return _view(model, internals, examples, anatomy.weights_of(model), norm, attention)
+
+
+@torch.no_grad()
+def streamed_view(stream: LayerStream, examples: Sequence[Locating], *, norm: Norm, attention: Attention) -> View:
+    """The same through a model that is read from its files, layer by layer."""
+    internals = stream_internals(stream, [example.ids for example in examples])
+    return _view(stream.model, internals, examples, anatomy.weights_in(stream), norm, attention)
+
+
+def _view(
+    model: PreTrainedModel,
+    internals: Internals,
+    examples: Sequence[Locating],
+    weights: anatomy.Weights,
+    norm: Norm,
+    attention: Attention,
+) -> View:
+    dtype = torch.float64 if internals.x.dtype == torch.float64 else torch.float32
+    lens = Lens(
+        head=anatomy.head_weight(model).detach().to(dtype),
+        gain=anatomy.norm_gain(model, dtype).detach(),
+        scale=final_scale(internals.last.to(dtype), anatomy.norm_epsilon(model), norm),
+        targets=torch.tensor([example.target for example in examples], device=internals.x.device),
+    )
+    return View(internals, lens, anatomy.heads(model.config), weights, attention)
 
 
 @dataclass(frozen=True)
@@ -167,6 +252,10 @@ class Lens:
     gain: Tensor
     scale: Tensor
     targets: Tensor
+
+    def of(self, texts: Tensor) -> Lens:
+        """The lens of some of the texts, by number."""
+        return Lens(self.head, self.gain, self.scale[texts], self.targets[texts])
 
     def logits(self, vectors: Tensor) -> Tensor:
         """[B, d] -> [B, V]."""
@@ -191,7 +280,7 @@ def vector_scores(base: Tensor, added: Tensor, lens: Lens) -> Tensor:
     change = lens.logits(added)
     return torch.stack(
         [
-            _log_gain(log_p[text], change[text : text + 1] - change[text, target])[0]
+            log_gain(log_p[text], change[text : text + 1] - change[text, target])[0]
             for text, target in enumerate(lens.targets.tolist())
         ]
     )
@@ -218,7 +307,7 @@ def exact_scores(base: Tensor, coefficients: Tensor, columns: Tensor, lens: Lens
         for text, target in enumerate(targets):
             change = (seen - seen[..., target, None]).mul_(steps[text, start:stop])
             summed = change[:, 0] if members == 1 else change.sum(1)
-            scores[text, start:stop] = _log_gain(log_p[text], summed)
+            scores[text, start:stop] = log_gain(log_p[text], summed)
     return scores
 
 
@@ -242,7 +331,7 @@ def by_value_channel(coefficients: Tensor, out: Tensor, heads: anatomy.Heads) ->
     return coefficients, out.reshape(-1, *split).transpose(1, 2).flatten(2)
 
 
-def _log_gain(log_p: Tensor, change: Tensor) -> Tensor:
+def log_gain(log_p: Tensor, change: Tensor) -> Tensor:
     """-log1p(sum over v of p_v expm1(change_v)): log_p [V], change [n, V], 0 at the target -> [n]."""
     total = torch.expm1(change) @ log_p.exp()
     gain = -torch.log1p(total)
@@ -281,26 +370,72 @@ def ranked(scores: Tensor, count: int) -> Tensor:
     return scores.sort(dim=-1, descending=True, stable=True).indices[..., :count]
 
 
-def choose_places(teacher: Scores, student: Scores, rate: float, modules: Sequence[Module]) -> tuple[Places, Places]:
-    """Teacher's and student's places from summed scores; neuron q of one goes to neuron q of the other.
+class Ranking(Protocol):
+    """What places are chosen by: the scores of a model's layers, and its best neurons."""
 
-    The student uses all its L_S layers, the teacher its L_S best ones, kept in order. Counts come from the
+    def layers(self, kind: Kind) -> Tensor:
+        """The scores of the layers' halves of one kind, [L]."""
+
+    def size(self, name: ScoreName) -> int:
+        """How many neurons a layer has."""
+
+    def best(self, name: ScoreName, layers: Sequence[int], count: int) -> Tensor:
+        """The `count` best neurons of each of `layers`, best first, [K, count]."""
+
+
+def choose_places(
+    teacher: Ranking,
+    student: Ranking,
+    rate: float,
+    modules: Sequence[Module],
+    pairing: Pairing = "best",
+    random: Random | None = None,
+) -> tuple[Places, Places]:
+    """Teacher's and student's places; neuron q of one goes to neuron q of the other.
+
+    The student uses all its L_S layers; which of the teacher's they meet is `paired_layers`. Counts come from the
     student, and where a teacher has fewer channels (grouped queries) from the teacher.
 
     Raises:
-        ValueError: the student has more layers than the teacher.
+        ValueError: the student has more layers than the teacher, and pairing is not by depth.
     """
-    depth = student.layer_ffn.shape[-1]
-    if depth > teacher.layer_ffn.shape[-1]:
-        raise ValueError(f"the student has {depth} layers, the teacher {teacher.layer_ffn.shape[-1]}")
     teacher_places: dict[Module, Place] = {}
     student_places: dict[Module, Place] = {}
+    layers = {
+        kind: paired_layers(teacher.layers(kind), len(student.layers(kind)), pairing, random)
+        for kind in sorted({anatomy.KIND[module] for module in modules})
+    }
     for module in modules:
-        of_layers = f"layer_{anatomy.KIND[module]}"
-        of_neurons = anatomy.SCORE[module]
-        teacher_layers = sorted(ranked(getattr(teacher, of_layers), depth).tolist())
-        theirs, ours = getattr(teacher, of_neurons)[teacher_layers], getattr(student, of_neurons)
-        count = min(neuron_count(ours.shape[-1], rate), theirs.shape[-1])
-        teacher_places[module] = Place(tuple(teacher_layers), ranked(theirs, count))
-        student_places[module] = Place(tuple(range(depth)), ranked(ours, count))
+        theirs, name = layers[anatomy.KIND[module]], anatomy.SCORE[module]
+        ours = tuple(range(len(theirs)))
+        count = min(neuron_count(student.size(name), rate), teacher.size(name))
+        teacher_places[module] = Place(theirs, teacher.best(name, theirs, count))
+        student_places[module] = Place(ours, student.best(name, ours, count))
     return teacher_places, student_places
+
+
+def paired_layers(scores: Tensor, depth: int, pairing: Pairing, random: Random | None = None) -> tuple[int, ...]:
+    """The teacher layers that meet a student's `depth` layers, in order.
+
+    Args:
+        scores: of the teacher's layers, [L_T].
+        depth: L_S.
+        pairing: `best`: the L_S with the highest scores, ascending, as published. `depth`: layer l meets the teacher's
+            at the same relative depth, l (L_T - 1) / (L_S - 1) rounded, whatever the scores; a student deeper than its
+            teacher meets some of them several times. `random`: any L_S, ascending.
+        random: for pairing at random.
+
+    Raises:
+        ValueError: L_S > L_T, and pairing is not by depth.
+    """
+    there = len(scores)
+    if pairing == "depth":
+        if depth == 1:
+            return (there - 1,)
+        # in whole numbers: a half is rounded down
+        return tuple((2 * layer * (there - 1) + depth - 2) // (2 * (depth - 1)) for layer in range(depth))
+    if depth > there:
+        raise ValueError(f"the student has {depth} layers, the teacher {there}")
+    if pairing == "random":
+        return tuple(sorted((random or Random(0)).sample(range(there), depth)))  # noqa: S311 - no secret
+    return tuple(sorted(ranked(scores, depth).tolist()))

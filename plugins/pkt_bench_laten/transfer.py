@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
-from pkt_bench import Encoded, Record, TransferContext, Transferred
-from pkt_bench_laten.align import Lesson, StepLoss, align, batch_members, mean_loss
+from pkt_bench import TransferContext, Transferred
+from pkt_bench_laten.align import Lesson, StepLoss, align, supervised
 from pkt_bench_laten.anatomy import Module
+from pkt_bench_laten.choose import choose, short
+from pkt_bench_laten.controls import cropped, noise_like, other_neurons
 from pkt_bench_laten.hypernetwork import Hypernetwork
-from pkt_bench_laten.inject import injected, merge, take
+from pkt_bench_laten.inject import merge
 from pkt_bench_laten.located import Located, locate
 
 if TYPE_CHECKING:
-    from pkt_bench_laten import LatenSettings
+    from pkt_bench_laten.locate import Places
+    from pkt_bench_laten.settings import LatenSettings
 
 
 def transfer(context: TransferContext) -> Transferred:
@@ -29,35 +32,127 @@ def transfer(context: TransferContext) -> Transferred:
     settings: LatenSettings = context.settings
     with context.stage("locate"):
         located = locate(context)
+    supply = Supply(context, located)
     with context.stage("align") as progress:
-        taught = teach(context, located, progress)
+        translator = (
+            Crop(context.pair.student.config.hidden_size)
+            if settings.translator == "crop"
+            else teach(context, located, supply, progress)
+        )
+
+    def offer(step: int, rate: float) -> tuple[Places, Mapping[Module, Tensor]]:
+        _, ours = located.final(rate, settings.modules)
+        return ours, translator.translate(step, supply.final(rate).neurons)
+
     with context.stage("inject") as progress:
-        verdict = choose(context, located, taught, progress)
-        teacher_places, student_places = located.final(verdict.best.rate, settings.modules)
-        knowledge = take(context.pair.teacher, teacher_places)
-        deltas = taught.translate(verdict.best.step, knowledge)
+        verdict = choose(context, translator.steps, offer, progress)
+        supplied = supply.final(verdict.best.rate)
+        student_places, deltas = offer(verdict.best.step, verdict.best.rate)
         ratios = merge(context.pair.student, student_places, deltas)
     return Transferred(
         student=context.pair.student,
-        payload={f"teacher.{module}": neurons for module, neurons in knowledge.items()},
+        payload=supplied.payload,
         selection=settings.selection,
         notes={
             "scores": settings.scores,
             "norm": settings.norm,
             "attention": settings.attention,
+            **located.notes,
             "records_located": min(settings.locate_records, len(located.order)),
-            "records_left_out": located.left_out + taught.left_out,
-            "teacher_layers": {module: list(place.layers) for module, place in teacher_places.items()},
+            "records_left_out": located.left_out + translator.left_out,
+            "teacher_layers": {module: list(place.layers) for module, place in supplied.places.items()},
             "neurons": {module: place.neurons.shape[1] for module, place in student_places.items()},
-            "delta_over_weight": {module: _short(ratio) for module, ratio in ratios.items()},
-            "align_loss_first": _short(_mean(taught.losses[0].records)),
-            "align_loss_last": _short(_mean(taught.losses[-1].records)),
+            "delta_over_weight": {module: short(ratio) for module, ratio in ratios.items()},
+            **translator.notes,
             **verdict.notes,
         },
     )
 
 
-# ---------------------------------------------------------------- align
+# ---------------------------------------------------------------- what the teacher gives
+
+
+@dataclass(frozen=True)
+class Supplied:
+    """Neurons for the student, [K, n, d_T] per module kind, where they came from, and what of the teacher moved."""
+
+    places: Places
+    neurons: Mapping[Module, Tensor]
+    payload: Mapping[str, Tensor]
+
+
+class Supply:
+    """The teacher's neurons for each step and for the injection; under a control, what takes their place."""
+
+    def __init__(self, context: TransferContext, located: Located) -> None:
+        self.settings: LatenSettings = context.settings
+        self.located = located
+        self.seeds = context.stage_seed
+        self._last: tuple[float, Supplied] | None = None
+
+    def of_step(self, step: int, places: Places) -> Mapping[Module, Tensor]:
+        """For the alignment step with the teacher's places `places`."""
+        return self._of(f"step {step}", places).neurons
+
+    def final(self, rate: float) -> Supplied:
+        """For the injection at `rate`: the same each time it is asked."""
+        if self._last is None or self._last[0] != rate:
+            theirs, _ = self.located.final(rate, self.settings.modules)
+            self._last = rate, self._of("final", theirs)
+        return self._last[1]
+
+    def _of(self, what: str, places: Places) -> Supplied:
+        random = torch.Generator().manual_seed(self.seeds(f"supply {what}"))
+        places = other_neurons(places, self.settings.neurons, self.located.sizes(), random)
+        knowledge = self.located.knowledge(places)
+        if self.settings.knowledge == "noise":
+            norms = {f"teacher.{module}.norms": neurons.norm(dim=-1) for module, neurons in knowledge.items()}
+            return Supplied(places, noise_like(knowledge, random), norms)
+        return Supplied(places, knowledge, {f"teacher.{module}": neurons for module, neurons in knowledge.items()})
+
+
+# ---------------------------------------------------------------- how it is translated
+
+
+class Translator(Protocol):
+    """Makes student-sized neurons of the teacher's."""
+
+    @property
+    def steps(self) -> Sequence[int]:
+        """After how many alignment steps it can be asked."""
+
+    @property
+    def left_out(self) -> int:
+        """How many records of the alignment had nothing to learn from."""
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """What the row says of it."""
+
+    def translate(self, step: int, knowledge: Mapping[Module, Tensor]) -> dict[Module, Tensor]:
+        """[K, n, d_T] to [K, n, d_S] per module kind, as it is after `step` steps."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """No alignment: a neuron's first d_S entries."""
+
+    width: int
+    steps: Sequence[int] = (0,)
+    left_out: int = 0
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """What the row says of it."""
+        return {"translator": "crop"}
+
+    def translate(
+        self,
+        step: int,  # noqa: ARG002 - there is one
+        knowledge: Mapping[Module, Tensor],
+    ) -> dict[Module, Tensor]:
+        """[K, n, d_T] to [K, n, d_S] per module kind."""
+        return cropped(knowledge, self.width)
 
 
 @dataclass(frozen=True)
@@ -68,6 +163,17 @@ class Taught:
     checkpoints: Mapping[int, Mapping[str, Tensor]]
     losses: Sequence[StepLoss]
     left_out: int
+    steps: Sequence[int]
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """What the row says of it."""
+        first, last = self.losses[0].records, self.losses[-1].records
+        return {
+            "translator": "learned",
+            "align_loss_first": short(sum(first) / len(first)),
+            "align_loss_last": short(sum(last) / len(last)),
+        }
 
     @torch.no_grad()
     def translate(self, step: int, knowledge: Mapping[Module, Tensor]) -> dict[Module, Tensor]:
@@ -77,27 +183,25 @@ class Taught:
         return translated
 
 
-def teach(context: TransferContext, located: Located, progress: Callable[[float], None]) -> Taught:
+def teach(context: TransferContext, located: Located, supply: Supply, progress: Callable[[float], None]) -> Taught:
     """Trains the hypernetwork; a step locates on one extract record, learns from it and from align records.
 
-    With cell seed 0 the align records of step i are those that the published code draws.
+    The records of a step are `context.alignment_batches`, which other methods can learn from as well; with cell seed 0
+    the align records are those that the published code draws.
     """
     settings: LatenSettings = context.settings
-    student, teacher = context.pair.student, context.pair.teacher
-    pool, pool_left_out = _supervised(context, context.records("align"))
-    own = context.encoded(located.records, settings.max_length)
-    hypernetwork = Hypernetwork(settings.modules, teacher.config.hidden_size, student.config.hidden_size).to(
-        context.device
-    )
+    student = context.pair.student
+    batches = context.alignment_batches(settings.steps, settings.align_batch, located.records)
+    _, left_out = supervised(context, list(dict.fromkeys(record for batch in batches for record in batch)))
+    width = context.pair.teacher_config.hidden_size
+    hypernetwork = Hypernetwork(settings.modules, width, student.config.hidden_size).to(context.device)
 
     def lesson(step: int) -> Lesson:
-        example = located.order[step % len(located.order)]
-        theirs, ours = located.places([example], settings.rate, settings.modules)
-        drawn = batch_members(context.seed * 1_000_003 + step, len(pool), settings.align_batch - 1)
-        records = [*(pool[i] for i in drawn), own[example]]
+        theirs, ours = located.places([located.order[step % len(located.order)]], settings.rate, settings.modules)
+        records, _ = supervised(context, batches[step])
         tokens = sum(len(record.ids) for record in records)
         context.ledger.tokens_trained = (context.ledger.tokens_trained or 0) + tokens
-        return Lesson(take(teacher, theirs), ours, records)
+        return Lesson(supply.of_step(step, theirs), ours, records)
 
     context.ledger.trainable_parameters = hypernetwork.size
     checkpoints, losses = align(
@@ -112,76 +216,4 @@ def teach(context: TransferContext, located: Located, progress: Callable[[float]
         keep=settings.inject_steps,
         progress=progress,
     )
-    return Taught(hypernetwork, checkpoints, losses, pool_left_out)
-
-
-def _supervised(context: TransferContext, records: Sequence[Record]) -> tuple[list[Encoded], int]:
-    """Records with a supervised token within `max_length`, and how many had none."""
-    encoded = context.encoded(records, context.settings.max_length)
-    kept = [record for record in encoded if record.supervised > 0]
-    return kept, len(encoded) - len(kept)
-
-
-# ---------------------------------------------------------------- choose
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What could be injected: the checkpoint of `step` at `rate`, and its loss on the validation records."""
-
-    step: int
-    rate: float
-    loss: float | None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The candidate to inject, and what the row says of the choice."""
-
-    best: Candidate
-    notes: Mapping[str, Any]
-
-
-def choose(context: TransferContext, located: Located, taught: Taught, progress: Callable[[float], None]) -> Verdict:
-    """The candidate with the lowest validation loss, the first one if several are equal.
-
-    It is taken even where the untouched student does better: a transfer that does not help shall be seen not
-    to help.
-    """
-    settings: LatenSettings = context.settings
-    student = context.pair.student
-    validation, _ = _supervised(context, context.records("validation")[: settings.validation_records])
-    untouched = mean_loss(student, validation) if validation else None
-    candidates: list[Candidate] = []
-    total = len(settings.inject_rates) * len(settings.inject_steps)
-    for rate in settings.inject_rates:
-        theirs, ours = located.final(rate, settings.modules)
-        knowledge = take(context.pair.teacher, theirs)
-        for step in settings.inject_steps:
-            loss = None
-            if validation:
-                with injected(student, ours, taught.translate(step, knowledge)):
-                    loss = mean_loss(student, validation)
-            candidates.append(Candidate(step, rate, loss))
-            progress(len(candidates) / total)
-    best = min(candidates, key=lambda candidate: 0.0 if candidate.loss is None else candidate.loss)
-    notes: dict[str, Any] = {
-        "step": best.step,
-        "rate": best.rate,
-        "validation_records": len(validation),
-        "validation_loss_student": _short(untouched),
-        "validation_loss_injected": _short(best.loss),
-        "validation_losses": [[c.step, c.rate, _short(c.loss)] for c in candidates],
-    }
-    if untouched is not None and best.loss is not None and best.loss >= untouched:
-        notes["validation_verdict"] = "no candidate is better than the untouched student; the best one is injected"
-    return Verdict(best, notes)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _short(value: float | None) -> float | None:
-    """Six significant digits."""
-    return None if value is None else float(f"{value:.6g}")
+    return Taught(hypernetwork, checkpoints, losses, left_out, settings.inject_steps)

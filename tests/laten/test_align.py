@@ -9,6 +9,7 @@ from torch.func import functional_call
 from pkt_bench import PktBenchError
 from pkt_bench.data import Encoded
 from pkt_bench_laten.align import Lesson, accumulate_gradients, align, frozen, mean_loss, one_cycle, record_losses
+from pkt_bench_laten.anatomy import weights_of
 from pkt_bench_laten.batching import groups_by_length
 from pkt_bench_laten.hypernetwork import Hypernetwork
 from pkt_bench_laten.inject import injected, merge, take
@@ -132,7 +133,7 @@ def test_merging_changes_the_chosen_rows_and_columns_by_the_delta_and_no_other_b
 def test_taken_neurons_are_copies(setting):
     student, _, lesson = setting
 
-    taken = take(student, lesson.places)
+    taken = take(weights_of(student), lesson.places)
     taken["down_proj"].zero_()
 
     neurons = lesson.places["down_proj"].neurons[1]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pkt_bench.data import Encoded
-from pkt_bench_laten.align import Lesson, accumulate_gradients, batch_members, one_cycle
+from pkt_bench.data import Encoded, alignment_batches
+from pkt_bench_laten.align import Lesson, accumulate_gradients, one_cycle
+from pkt_bench_laten.anatomy import weights_of
 from pkt_bench_laten.hypernetwork import Hypernetwork
 from pkt_bench_laten.inject import merge, take
 from pkt_bench_laten.internals import read_internals
@@ -143,7 +144,7 @@ def test_places_of_both_models_have_the_published_sizes_and_layers(golden):
 def test_the_taken_neurons_are_the_published_knowledge_bit_for_bit(golden):
     places = ref_places(golden, "teacher", "ref_neurons", golden.manifest["ref_selected_layers"])
 
-    taken = take(golden.model("teacher"), places)
+    taken = take(weights_of(golden.model("teacher")), places)
 
     for module in MODULES:
         expected = as_vectors(golden.tensor(f"knowledge/teacher/{module}"), module)
@@ -160,7 +161,7 @@ def test_translation_merging_and_logits_are_the_float32_ones(golden):
 
     with torch.no_grad():
         before = student(probe).logits[0, -12:]
-        deltas = network(take(teacher, ref_places(golden, "teacher", "ref_neurons", layers)))
+        deltas = network(take(weights_of(teacher), ref_places(golden, "teacher", "ref_neurons", layers)))
         ratios = merge(student, ref_places(golden, "student", "ref_neurons", layers), deltas)
         after = student(probe).logits[0, -12:]
 
@@ -241,6 +242,6 @@ def test_a_step_draws_the_published_records(golden):
     for label, steps in golden.manifest["batch_composition"].items():
         available = int(label.removeprefix("n="))
 
-        drawn = [batch_members(step, available, 15) for step in range(len(steps))]
+        batches = alignment_batches(["x"], range(available), steps=len(steps), batch_size=16, seed=0, order_seed=0)
 
-        assert drawn == steps
+        assert [batch[1:] for batch in batches] == steps

@@ -14,7 +14,8 @@ from pkt_bench import PktBenchError, PromptSpec, Question, Record
 from pkt_bench.models import architecture, fingerprint
 from pkt_bench.settings import parse_settings
 from pkt_bench_laten import LatenSettings, pkt_bench_methods, skip
-from pkt_bench_laten.transfer import locate, teach, transfer
+from pkt_bench_laten.located import locate
+from pkt_bench_laten.transfer import Supply, teach, transfer
 
 GQA = {"num_key_value_heads": 2}
 
@@ -124,6 +125,22 @@ def test_validation_injects_the_candidate_with_the_lowest_loss_and_records_all(p
     assert same.notes["validation_loss_injected"] == best[2]
 
 
+def test_the_oracle_injects_the_candidate_with_the_best_test_score_and_says_so(pico_contexts):
+    scores = iter([0.25, 0.75, 0.5, 0.75])
+    seen = []
+
+    def test_score(student):
+        seen.append(fingerprint(student))
+        return next(scores)
+
+    done = transfer(replace(pico_contexts()(selection="oracle"), test_score=test_score))
+
+    assert done.selection == "oracle"
+    assert done.notes["test_scores"] == [[2, 0.2, 0.25], [3, 0.2, 0.75], [2, 0.5, 0.5], [3, 0.5, 0.75]]
+    assert (done.notes["step"], done.notes["rate"]) == (3, 0.2)
+    assert len(seen) == 4
+
+
 def test_a_transfer_that_does_not_help_is_injected_all_the_same_and_says_so(pico_contexts):
     # labels nobody can learn from these six records: any change of the student is noise on the validation records
     done = transfer(pico_contexts()(learning_rate=1.0, magnitude_penalty=0.0, inject_steps=(3,), inject_rates=(1.0,)))
@@ -140,7 +157,7 @@ def test_scores_are_read_from_the_cache_by_every_seed_and_rate(pico_contexts, mo
     def no_forward(*_args, **_kwargs):
         raise AssertionError("a model was scored again")
 
-    monkeypatch.setattr("pkt_bench_laten.located.score", no_forward)
+    monkeypatch.setattr("pkt_bench_laten.located.score_views", no_forward)
     transfer(make(seed=3, inject_rates=(0.4,), learning_rate=1e-2))
 
     with pytest.raises(AssertionError, match="scored again"):
@@ -158,7 +175,7 @@ def test_scores_in_the_cache_belong_to_the_records_that_were_asked_for(pico_cont
 
 
 def test_a_step_locates_on_one_record_and_learns_from_it_and_from_draws(pico_contexts, monkeypatch):
-    context = pico_contexts()(align_batch=4, rate=0.25)
+    context = pico_contexts()(align_batch=4, rate=0.25, steps=7)
     located = locate(context)
     lessons = []
 
@@ -167,7 +184,7 @@ def test_a_step_locates_on_one_record_and_learns_from_it_and_from_draws(pico_con
         return {}, []
 
     monkeypatch.setattr("pkt_bench_laten.transfer.align", first_steps)
-    teach(context, located, lambda _fraction: None)
+    teach(context, located, Supply(context, located), lambda _fraction: None)
 
     align, own = (context.encoded(context.records(split), 768) for split in ("align", "extract"))
     assert sorted(located.order) == list(range(6))
@@ -175,7 +192,7 @@ def test_a_step_locates_on_one_record_and_learns_from_it_and_from_draws(pico_con
         example = located.order[step % 6]
         # the published rule: random.seed(step); random.sample(range(n), batch - 1)
         drawn = random.Random(step).sample(range(6), 3)
-        assert list(lesson.records) == [*(align[i] for i in drawn), own[example]]
+        assert list(lesson.records) == [own[example], *(align[i] for i in drawn)]
         best = located.student.ffn[example].argsort(dim=-1, descending=True, stable=True)[:, :10]
         assert torch.equal(lesson.places["down_proj"].neurons, best)
     assert context.ledger.tokens_trained == sum(len(r.ids) for lesson in lessons for r in lesson.records)
@@ -243,13 +260,25 @@ def test_a_deeper_student_is_skipped_with_both_depths(pico_contexts, without_rec
     asked = question(pico_contexts, without_records("none"), teacher={"num_hidden_layers": 2})
 
     assert skip(asked).startswith("the student has 3 layers and the teacher 2;")
+    assert "--set laten.pairing=depth" in skip(asked)
+    by_depth = question(pico_contexts, without_records("none"), {"num_hidden_layers": 2}, pairing="depth")
+    assert skip(by_depth) is None
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma3_text"])
+def test_families_whose_layers_norm_what_they_add_are_skipped_with_the_reason(pico_contexts, without_records, family):
+    asked = question(pico_contexts, without_records("none"))
+    asked = replace(asked, student=replace(asked.student, family=family))
+
+    assert f"the student is of family '{family}'" in skip(asked)
+    assert "the head's logits are not capped" in skip(asked)
 
 
 def test_an_unknown_family_is_skipped_by_name(pico_contexts, without_records):
     asked = question(pico_contexts, without_records("none"))
     asked = replace(asked, teacher=replace(asked.teacher, family="mamba"))
 
-    assert skip(asked).startswith("the teacher is of family 'mamba'; LaTen is defined here for")
+    assert skip(asked).startswith("the teacher is of family 'mamba'; LaTen is defined where layers add")
 
 
 @pytest.mark.parametrize("split", ["extract", "align", "validation"])
