@@ -41,7 +41,9 @@ LAYOUTS = {
         teacher={**GROUPED, "tie_word_embeddings": True}, student={**GROUPED, "tie_word_embeddings": True}
     ),
     "multi-head and untied": Layout(teacher={"tie_word_embeddings": False}, student={"tie_word_embeddings": False}),
-    "deeper student": Layout(student={"num_hidden_layers": 4}, skipped=dict.fromkeys(("laten", "nuggets", "postpkt"), "layers")),
+    "deeper student": Layout(
+        student={"num_hidden_layers": 4}, skipped=dict.fromkeys(("laten", "nuggets", "postpkt"), "layers")
+    ),
     "tied student of an untied teacher": Layout(
         teacher={"tie_word_embeddings": False}, student={"tie_word_embeddings": True}
     ),
