@@ -188,3 +188,24 @@ def pico(tmp_path_factory):
     pico_pair(folder)
     (folder / "pico_plugin.py").write_text(PLUGIN, encoding="utf-8")
     return Pico(folder)
+
+
+@pytest.fixture
+def llama_2_needs(tmp_path):
+    """What a method says it would need for Llama-2 13B to 7B, by `what`; the suite has 16 records in each split."""
+    from pkt_bench import ModelRef, Pair, Question
+    from pkt_bench.known_models import KNOWN_MODELS
+    from pkt_bench.testing import pico_suite
+
+    def ask(method, **settings):
+        question = Question(
+            pair=Pair("llama-2", "", ModelRef(tmp_path), ModelRef(tmp_path)),
+            teacher=KNOWN_MODELS["llama-2-13b"].architecture,
+            student=KNOWN_MODELS["llama-2-7b"].architecture,
+            same_tokenizer=True,
+            suite=pico_suite(tmp_path),
+            settings=method.settings(**settings),
+        )
+        return {need.what: need for need in method.estimate(question)}
+
+    return ask

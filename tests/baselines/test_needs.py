@@ -2,9 +2,7 @@
 
 import pytest
 
-from pkt_bench import ModelRef, Pair, Question
 from pkt_bench.known_models import KNOWN_MODELS
-from pkt_bench.testing import pico_suite
 from pkt_bench_baselines import needs, pkt_bench_methods, writing
 from pkt_bench_baselines.needs import adapter_parameters
 
@@ -15,20 +13,8 @@ RECORDS, VALIDATION = 16, 16
 
 
 @pytest.fixture
-def needs_of(tmp_path):
-    def ask(name, **settings):
-        here = ModelRef(tmp_path)
-        question = Question(
-            pair=Pair("llama-2", "", here, here),
-            teacher=KNOWN_MODELS["llama-2-13b"].architecture,
-            student=KNOWN_MODELS["llama-2-7b"].architecture,
-            same_tokenizer=True,
-            suite=pico_suite(tmp_path),
-            settings=METHODS[name].settings(**settings),
-        )
-        return {need.what: need for need in METHODS[name].estimate(question)}
-
-    return ask
+def needs_of(llama_2_needs):
+    return lambda name, **settings: llama_2_needs(METHODS[name], **settings)
 
 
 def test_the_adapter_of_nine_modules_on_llama_2_7b_has_the_published_41_million_parameters():

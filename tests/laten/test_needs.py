@@ -2,11 +2,7 @@
 
 import pytest
 
-from pkt_bench import ModelRef, Pair, Question
-from pkt_bench.known_models import KNOWN_MODELS
-from pkt_bench.testing import pico_suite
 from pkt_bench_laten import pkt_bench_methods
-from pkt_bench_laten.settings import LatenSettings
 
 (METHOD,) = pkt_bench_methods()
 N_S, N_T = 6_738_149_376, 13_015_449_600  # the matrices of Llama-2 7B and 13B
@@ -15,20 +11,8 @@ RECORDS = 16  # of each split of the pico suite
 
 
 @pytest.fixture
-def needs_of(tmp_path):
-    def ask(**settings):
-        here = ModelRef(tmp_path)
-        question = Question(
-            pair=Pair("llama-2", "", here, here),
-            teacher=KNOWN_MODELS["llama-2-13b"].architecture,
-            student=KNOWN_MODELS["llama-2-7b"].architecture,
-            same_tokenizer=True,
-            suite=pico_suite(tmp_path),
-            settings=LatenSettings(**settings),
-        )
-        return {need.what: need for need in METHOD.estimate(question)}
-
-    return ask
+def needs_of(llama_2_needs):
+    return lambda **settings: llama_2_needs(METHOD, **settings)
 
 
 def test_exact_scores_multiply_every_neuron_with_the_head_once(needs_of):

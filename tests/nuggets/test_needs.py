@@ -4,9 +4,6 @@ import dataclasses
 
 import pytest
 
-from pkt_bench import ModelRef, Pair, Question
-from pkt_bench.known_models import KNOWN_MODELS
-from pkt_bench.testing import pico_suite
 from pkt_bench_nuggets import pkt_bench_methods
 
 METHODS = {method.name: method for method in pkt_bench_methods()}
@@ -17,20 +14,8 @@ RECORDS = 16  # of each split of the pico suite
 
 
 @pytest.fixture
-def needs_of(tmp_path):
-    def ask(name, teacher="llama-2-13b", **settings):
-        here = ModelRef(tmp_path)
-        question = Question(
-            pair=Pair("llama-2", "", here, here),
-            teacher=KNOWN_MODELS[teacher].architecture,
-            student=KNOWN_MODELS["llama-2-7b"].architecture,
-            same_tokenizer=True,
-            suite=pico_suite(tmp_path),
-            settings=METHODS[name].settings(**settings),
-        )
-        return {need.what: need for need in METHODS[name].estimate(question)}
-
-    return ask
+def needs_of(llama_2_needs):
+    return lambda name, **settings: llama_2_needs(METHODS[name], **settings)
 
 
 def test_a_resident_teacher_needs_its_weights_a_running_sum_and_one_gradient(needs_of):

@@ -131,6 +131,20 @@ def test_another_rank_does_not_ask_the_teacher_again(context_of):
     assert "locate" not in {stage for stage, _ in stages}
 
 
+def test_students_of_two_sizes_share_the_sensitivities_of_a_teacher(context_of, tmp_path):
+    small = pico_pair(tmp_path, name="small")
+    wide = pico_pair(tmp_path, name="wide", student={"hidden_size": 40, "intermediate_size": 80})
+    transfer(context_of(pair=small))
+    second = context_of(pair=wide)
+    forwards = teacher_forwards(second)
+
+    transfer(second)
+
+    assert forwards == []
+    entries = [path for path in (tmp_path / "cache" / "sensitivity").iterdir() if path.is_dir()]
+    assert len(entries) == 1
+
+
 def teacher_forwards(context):
     """Counts the forward passes of a context's teacher from now on, and loads it."""
     counted = []
