@@ -31,7 +31,7 @@ ROUNDING = 2.0
 """Allowance for float32 in units of epsilon * reach * norms; errors measured stay below a tenth of it."""
 
 TAIL_LIMIT = 0.01
-"""TODO"""
+"""The most mass outside the likely tokens; beyond it the curvature is not bounded, and neurons are scored."""
 
 FEW = 32
 """The fewest neurons scored at a time: fewer, and reading the head costs more than they do."""
@@ -219,7 +219,7 @@ class _Search:
             scored = self._all(self.scored | self.final)
             candidates, overlapping = _overlaps(low, high, self.count)
             size = self._lists(torch.maximum(self.low.abs(), self.high.abs()))
-            wide = ~(high - low <= size * torch.where(scored, CLEAR, CLOSE))
+            wide = ~((high - low).isfinite() & (high - low <= size * torch.where(scored, CLEAR, CLOSE)))
             unclear = candidates & ~final & (overlapping | wide)
             if (unclear & ~scored).any():
                 self._score(self._pairs(self._next(high, unclear & ~scored, scored)))

@@ -182,7 +182,10 @@ class _Search:
                 "laten-scores", inputs, lambda: score_views(self._view(role, examples), settings.scores).tensors()
             )
             return Scores.of(scores)
-        counts = Counts(self._counts(role, settings.rate), self._counts(role, max(settings.inject_rates)))
+        # the record of a step may be the one that decides, so the joint lists are as long as any
+        counts = Counts(
+            self._counts(role, settings.rate), self._counts(role, max(settings.rate, *settings.inject_rates))
+        )
         inputs |= {"deciding": list(self.deciding), "counts": asdict(counts)}
         lists = context.cached(
             "laten-shortlists", inputs, lambda: shortlists(self._view(role, examples), self.deciding, counts)

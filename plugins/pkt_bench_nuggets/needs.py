@@ -50,8 +50,8 @@ def _locate(question: Question) -> list[Estimate]:
         inputs = 4.0 * seeds * window * (teacher.layers + 1) * teacher.hidden
         memory = Estimate(
             "locate: memory, teacher streamed",
-            "4 x (2 layer + 2 tables + largest matrix) + inputs 4 seeds w (L_T + 1) d_T",
-            4.0 * (2 * teacher.layer_parameters + 2 * tables * table + _largest(teacher)) + inputs,
+            "4 x (3 layer + tables + 2 table + largest matrix) + inputs 4 seeds w (L_T + 1) d_T",
+            4.0 * (3 * teacher.layer_parameters + (tables + 2) * table + _largest(teacher)) + inputs,
             "bytes",
         )
         flop = 8.0
@@ -79,10 +79,18 @@ def _extract(question: Question) -> list[Estimate]:
     teacher, student = question.teacher, question.student
     shapes = _shapes(student, question.settings)
     large = max((math.prod(teacher.module_shape(module)) for module, _, _ in shapes), default=0)
+    held = (
+        (1 if teacher.tied else 2) * teacher.vocabulary * teacher.hidden
+        if is_streamed(question)
+        else teacher.parameters
+    )
     factors = sum(times * (2.0 * math.prod(shape) * min(shape) + 9.0 * min(shape) ** 3) for _, shape, times in shapes)
     return [
         Estimate(
-            "extract: the largest matrix", "12 m_T n_T: weight, sensitivity and window sums", 12.0 * large, "bytes"
+            "extract: memory",
+            f"4 x {'tables' if is_streamed(question) else 'N_T'} + 12 m_T n_T of the largest matrix",
+            4.0 * held + 12.0 * large,
+            "bytes",
         ),
         Estimate("extract: factors", "sum over matrices of 2 m n min(m,n) + 9 min(m,n)^3", factors, "FLOP"),
     ]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pkt_bench import Encoded, LayerStream
+from pkt_bench import Encoded, LayerStream, Passage
 from pkt_bench_nuggets.sensitivity import accumulating, answer_cross_entropy, first_predicted, times_weight
 from pkt_bench_nuggets.tables import EMBEDDING, HEAD, TableSums
 
@@ -58,24 +58,41 @@ def streamed_sensitivity(
         _finish(stream.model, tables, save)
         tables = _tables(stream.model, ids, EMBEDDING)
     for index in reversed(range(stream.layers)):
-        with stream.layer(index) as block:
-            prefix = f"model.layers.{index}."
-            weights: dict[str, nn.Parameter] = {prefix + name: w for name, w in block.named_parameters()}
-            sums = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in weights.items()}
-            with accumulating(weights, sums):
-                for number, passage in enumerate(passages):
-                    entering = inputs[number].pop().requires_grad_()
-                    leaving = stream.step(block, index, entering, passage)
-                    leaving.backward(gradients[number])
-                    gradients[number] = _gradient(entering)
-            for name, weight in weights.items():
-                times_weight(sums[name], weight)
-            save(sums)
+        entering = [seen.pop() for seen in inputs]
+        gradients = _back_through(stream, index, passages, entering, gradients, save)
         steps.done()
     for number, gradient in enumerate(gradients):
         tables.add_embedding(number, gradient)
     _finish(stream.model, tables, save)
     return len(records) - len(asked)
+
+
+def _back_through(
+    stream: LayerStream,
+    index: int,
+    passages: Sequence[Passage],
+    entering: Sequence[Tensor],
+    leaving: Sequence[Tensor],
+    save: Save,
+) -> list[Tensor]:
+    """Saves the sums of one layer, given each record's input `(1, T, d)` and the gradient of its output.
+
+    Nothing of the layer is held when it returns. Returns the gradients of the inputs.
+    """
+    gradients = []
+    with stream.layer(index) as block:
+        prefix = f"model.layers.{index}."
+        weights: dict[str, nn.Parameter] = {prefix + name: w for name, w in block.named_parameters()}
+        sums = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in weights.items()}
+        with accumulating(weights, sums):
+            for passage, hidden, gradient in zip(passages, entering, leaving, strict=True):
+                leaf = hidden.requires_grad_()
+                stream.step(block, index, leaf, passage).backward(gradient)
+                gradients.append(_gradient(leaf))
+        for name, weight in weights.items():
+            times_weight(sums[name], weight)
+        save(sums)
+    return gradients
 
 
 class _Steps:

@@ -129,6 +129,15 @@ def test_most_neurons_are_never_scored_where_few_matter():
     assert 0 < found.evaluated < 0.5
 
 
+def test_a_single_neuron_on_a_flat_distribution_has_its_score():
+    base, coefficients, columns, lens = problem(7)
+    one = coefficients[..., :1], columns[..., :1]
+
+    found = certified_top(base, *one, lens, 1)
+
+    torch.testing.assert_close(found.scores, in_float64(base, *one, lens)[0], rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("count", [0, SIZES["n"] + 1])
 def test_a_count_that_is_not_there_is_refused(count):
     with pytest.raises(ValueError, match=f"count is {count}, there are 400 neurons: it may be 1 to 400"):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pkt_bench.models import fingerprint
 from pkt_bench_laten.locate import choose_places, score_views
 from pkt_bench_laten.located import locate
 from pkt_bench_laten.shortlists import NAMES, Counts, Shortlists, shortlists
@@ -50,6 +51,15 @@ def test_a_list_longer_than_what_is_known_is_refused(pico_contexts):
         located.final(0.5, ("up_proj",))
     with pytest.raises(ValueError, match="lists are known of"):
         located.places([0, 1, 2, 3, 4, 5], 0.1, ("up_proj",))
+
+
+def test_one_deciding_record_serves_its_own_step_too_whatever_the_rates_are(pico_contexts):
+    settings = {"locate_records": 1, "rate": 0.5, "inject_rates": (0.1,), "steps": 7, "inject_steps": (7,)}
+    make = pico_contexts()
+
+    table, lists = (transfer(make(ranking=ranking, **settings)) for ranking in ("table", "bounds"))
+
+    assert fingerprint(lists.student) == fingerprint(table.student)
 
 
 def test_first_order_scores_are_always_a_table(pico_contexts):

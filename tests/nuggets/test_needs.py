@@ -29,7 +29,7 @@ def test_a_large_teacher_is_streamed_and_needs_a_layer_the_tables_and_the_inputs
     found = needs_of("nuggets", max_length=256)
 
     inputs = 4 * RECORDS * 256 * 41 * 5120
-    expected = 4 * (2 * LAYER_T + 4 * TABLE_T + 5120 * 13_824) + inputs
+    expected = 4 * (3 * LAYER_T + 4 * TABLE_T + 5120 * 13_824) + inputs
     assert found["locate: memory, teacher streamed"].amount == expected
     # a second forward, layer by layer
     assert found["locate"].amount == 8 * N_T * 256 * RECORDS
