@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-GRAM_SIDE = 1024  # up to this small side the Gram matrix and a partial eigh beat block Krylov
+GRAM_SIDE = 2048  # up to this small side the Gram matrix and a partial eigh beat block Krylov
+GRAM_BLOCK = 512  # rows of the Gram matrix's lower half that are computed at once
 GRAM_ASPECT = 4  # and so they do for long thin matrices
 EXTRA = 8  # directions kept beyond the rank, so that a flat spectrum does not mix the last ones with the next
 EXACT_SIDE = 256  # up to this side the Gram matrix is float64 at once: it costs next to nothing
@@ -75,7 +76,7 @@ def _leading_triplets(tall: torch.Tensor, rank: int) -> tuple[torch.Tensor, torc
     if small > GRAM_SIDE and large < GRAM_ASPECT * small:
         basis = _krylov_basis(tall, rank)
     if basis is None and small > EXACT_SIDE:
-        basis = _gram_basis(tall.T @ tall, keep)
+        basis = _gram_basis(_lower_gram(tall), keep)
     if basis is not None:
         left, values, right = _ritz(tall, basis, rank)
         if values[-1] > STEEP * values[0]:
@@ -88,13 +89,23 @@ def _leading_triplets(tall: torch.Tensor, rank: int) -> tuple[torch.Tensor, torc
     return _ritz(tall, _gram_basis(gram, keep), rank)
 
 
+def _lower_gram(tall: torch.Tensor) -> torch.Tensor:
+    """`tall^T tall` `(n, n)`, whole on and below the diagonal: half of the product is all that `eigh` reads."""
+    side = tall.shape[1]
+    gram = tall.new_zeros(side, side)
+    for start in range(0, side, GRAM_BLOCK):
+        stop = min(start + GRAM_BLOCK, side)
+        gram[start:stop, :stop] = tall[:, start:stop].T @ tall[:, :stop]
+    return gram
+
+
 def _gram_basis(gram: torch.Tensor, keep: int) -> torch.Tensor:
-    """The `keep` leading eigenvectors `(n, keep)` of a Gram matrix `(n, n)`, in its precision."""
+    """The `keep` leading eigenvectors `(n, keep)` of a Gram matrix `(n, n)`, read from its lower half."""
     import torch
     from scipy.linalg import eigh
 
     side = len(gram)
-    _, vectors = eigh(gram.cpu().numpy(), subset_by_index=[side - keep, side - 1], check_finite=False)
+    _, vectors = eigh(gram.cpu().numpy(), lower=True, subset_by_index=[side - keep, side - 1], check_finite=False)
     return torch.from_numpy(vectors).to(gram.device)
 
 

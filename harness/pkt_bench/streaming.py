@@ -15,6 +15,7 @@ with layers that hand their input on and keep what they were called with.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,16 +39,16 @@ class Passage:
 
 
 class LayerStream:
-    """A decoder-only checkpoint, opened layer by layer.
+    """A decoder-only checkpoint, opened layer by layer. Opening it reads names alone.
 
     Attributes:
-        model: the model with its layers on the meta device and everything else loaded, frozen, in evaluation mode.
+        config: the model's configuration.
         layers: how many layers it has.
     """
 
     def __init__(self, folder: Path, files: list[Path], dtype: str, device: str) -> None:
         from safetensors import safe_open
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoConfig
 
         self.device = torch.device(device)
         self.dtype = getattr(torch, dtype)
@@ -55,13 +56,20 @@ class LayerStream:
         for file in files:
             with safe_open(file, "pt") as content:
                 self._files |= dict.fromkeys(content.keys(), file)
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        self.config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
+        self.layers: int = self.config.num_hidden_layers
+        _return_large_blocks()
+
+    @functools.cached_property
+    def model(self) -> PreTrainedModel:
+        """The model with its layers on the meta device and everything else loaded, frozen, in evaluation mode."""
+        from transformers import AutoModelForCausalLM
+
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, dtype=self.dtype)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(self.config, dtype=self.dtype)
         model.requires_grad_(requires_grad=False).eval()
-        self.model: PreTrainedModel = model
-        self._load_outside()
-        self.layers: int = len(model.model.layers)
+        self._load_outside(model)
+        return model
 
     def tensor(self, name: str) -> Tensor:
         """One weight by its name in `named_parameters()`, read from the files now.
@@ -122,8 +130,7 @@ class LayerStream:
         cap = getattr(self.model.config, "final_logit_softcapping", None)
         return out if cap is None else torch.tanh(out / cap) * cap
 
-    def _load_outside(self) -> None:
-        model = self.model
+    def _load_outside(self, model: PreTrainedModel) -> None:
         inside = {id(weight) for weight in model.model.layers.parameters()}
         for name, weight in list(model.named_parameters()):
             if id(weight) not in inside:
@@ -132,13 +139,12 @@ class LayerStream:
         # buffers (the rotary frequencies, an embedding's scale) are made by the constructors: made again, off meta
         for name, module in list(model.named_modules()):
             if any(buffer.is_meta for buffer in module.buffers(recurse=False)):
-                self._renew(name, module)
+                self._renew(model, name, module)
 
-    def _renew(self, name: str, module: nn.Module) -> None:
+    def _renew(self, model: PreTrainedModel, name: str, module: nn.Module) -> None:
         """Constructs a module without weights anew, so that its buffers hold what they should."""
-        config = self.model.config
         if hasattr(module, "rope_init_fn") or "Rotary" in type(module).__name__:
-            fresh: Any = type(module)(config=config)
+            fresh: Any = type(module)(config=self.config)
         elif hasattr(module, "scalar_embed_scale"):
             # a scaled embedding: the weights are there, the scale is a number its constructor was given
             scale = torch.tensor(module.scalar_embed_scale)
@@ -146,16 +152,16 @@ class LayerStream:
             return
         else:
             raise IntegrityError(
-                f"{type(self.model).__name__} cannot be read layer by layer: {name} has buffers that pkt-bench cannot"
+                f"{type(model).__name__} cannot be read layer by layer: {name} has buffers that pkt-bench cannot"
                 " make. Load it whole."
             )
         parent, _, last = name.rpartition(".")
-        setattr(self.model.get_submodule(parent), last, fresh.to(self.device))
+        setattr(model.get_submodule(parent), last, fresh.to(self.device))
 
     def _stored(self, name: str) -> str:
         if name in self._files:
             return name
-        if name == "lm_head.weight" and self.model.config.tie_word_embeddings:
+        if name == "lm_head.weight" and self.config.tie_word_embeddings:
             return self._stored("model.embed_tokens.weight")
         raise IntegrityError(f"the checkpoint has no {name}. Configuration and weights do not fit; fetch all of it.")
 
@@ -180,3 +186,17 @@ class _Recorder(nn.Module):
 def _put(module: nn.Module, name: str, weight: nn.Parameter) -> None:
     parent, _, last = name.rpartition(".")
     setattr(module.get_submodule(parent), last, weight)
+
+
+@functools.cache
+def _return_large_blocks() -> None:
+    """Tells glibc to give blocks of a mebibyte and more back to the system when they are freed; elsewhere nothing.
+
+    By default it keeps those below 32 MiB for itself. Layers come and go while small results stay, which land in the
+    holes: the heap grew by 30 MB with each layer of a 1.1 B-parameter checkpoint.
+    """
+    import ctypes
+
+    threshold = -3  # M_MMAP_THRESHOLD of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(threshold, 1 << 20)

@@ -41,18 +41,20 @@ def _locate(question: Question) -> list[Estimate]:
     teacher, window, records = question.teacher, _window(question), _records(question)
     table, held = teacher.vocabulary * teacher.hidden, _internals(teacher)
     tables = 1 if teacher.tied else 2
+    texts = records * (held + 6 * teacher.vocabulary)
     if is_streamed(question):
+        weights = 2 * teacher.layer_parameters + tables * table + records * window * teacher.hidden
         memory = Estimate(
             "locate: memory, teacher streamed",
-            "4 x (layer + tables + E w d_T + E L_T (6 d_T + 3 f + 4 h))",
-            4.0 * (teacher.layer_parameters + tables * table + records * (window * teacher.hidden + held)),
+            "4 x (2 layer + tables + E (w d_T + L_T (6 d_T + 3 f + 4 h) + 6 V))",
+            4.0 * (weights + texts),
             "bytes",
         )
     else:
         memory = Estimate(
             "locate: memory, teacher resident",
-            "4 x (N_T + E L_T (6 d_T + 3 f + 4 h))",
-            4.0 * (teacher.parameters + records * held),
+            "4 x (N_T + layer + E (L_T (6 d_T + 3 f + 4 h) + 6 V))",
+            4.0 * (teacher.parameters + teacher.layer_parameters + texts),
             "bytes",
         )
     both = (question.teacher, question.student)
@@ -88,6 +90,12 @@ def _align(question: Question) -> list[Estimate]:
     stepped = neurons_injected(question, settings.rate)
     steps, window = max(settings.inject_steps), _window(question)
     return [
+        Estimate(
+            "extract: memory",
+            "4 R d_T + 9 f d_T: the neurons, and one weight of the teacher as stored and as read",
+            4.0 * injected * teacher.hidden + 9.0 * teacher.ffn * teacher.hidden,
+            "bytes",
+        ),
         Estimate("align: knowledge", "4 R d_T", 4.0 * injected * teacher.hidden, "bytes"),
         Estimate("align: networks", f"M d_T (d_T + d_S) x {16 + kept}", (16.0 + kept) * network, "bytes"),
         Estimate(

@@ -34,11 +34,7 @@ def transfer(context: TransferContext) -> Transferred:
         located = locate(context)
     supply = Supply(context, located)
     with context.stage("align") as progress:
-        translator = (
-            Crop(context.pair.student.config.hidden_size)
-            if settings.translator == "crop"
-            else teach(context, located, supply, progress)
-        )
+        translator = _translator(context, located, supply, progress)
 
     def offer(step: int, rate: float) -> tuple[Places, Mapping[Module, Tensor]]:
         _, ours = located.final(rate, settings.modules)
@@ -131,6 +127,15 @@ class Translator(Protocol):
 
     def translate(self, step: int, knowledge: Mapping[Module, Tensor]) -> dict[Module, Tensor]:
         """[K, n, d_T] to [K, n, d_S] per module kind, as it is after `step` steps."""
+
+
+def _translator(
+    context: TransferContext, located: Located, supply: Supply, progress: Callable[[float], None]
+) -> Translator:
+    if context.settings.translator == "crop":
+        context.ledger.trainable_parameters = context.ledger.tokens_trained = 0
+        return Crop(context.pair.student.config.hidden_size)
+    return teach(context, located, supply, progress)
 
 
 @dataclass(frozen=True)

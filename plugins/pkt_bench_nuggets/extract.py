@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pkt_bench import LayerStream, TransferContext, adapted_modules, leading_factors, module_path, split_factors
+from pkt_bench import TransferContext, adapted_modules, leading_factors, module_path, split_factors
 from pkt_bench_nuggets.locate import Located, is_streamed, locate, most_sensitive
-from pkt_bench_nuggets.tables import EMBEDDING, HEAD, TABLES
+from pkt_bench_nuggets.tables import EMBEDDING, HEAD
 from pkt_bench_nuggets.window import best_rows_columns, best_window
 
 OUTSIDE = ("embed_tokens", "lm_head")
@@ -119,10 +119,7 @@ class _Weights:
         self.of: Callable[[str], Tensor]
         if is_streamed(context):
             stream = context.pair.teacher_stream()
-            # the tables are in memory anyway
-            outside = {name: stream.model.get_parameter(name).detach() for name in TABLES if name in _names(stream)}
-            self.of = lambda name: outside[name] if name in outside else stream.tensor(name)
-            self.tied, self.layers = bool(stream.model.config.tie_word_embeddings), stream.layers
+            self.of, self.tied, self.layers = stream.tensor, bool(stream.config.tie_word_embeddings), stream.layers
         else:
             teacher = context.pair.teacher
             self.of = lambda name: teacher.get_parameter(name).detach()
@@ -133,10 +130,6 @@ class _Weights:
         if module == "lm_head":
             return EMBEDDING if self.tied else HEAD
         return f"{module_path(layer, module)}.weight"
-
-
-def _names(stream: LayerStream) -> set[str]:
-    return {name for name, _ in stream.model.named_parameters()}
 
 
 def _oriented(weight: Tensor, module: str) -> Tensor:

@@ -79,17 +79,14 @@ def _extract(question: Question) -> list[Estimate]:
     teacher, student = question.teacher, question.student
     shapes = _shapes(student, question.settings)
     large = max((math.prod(teacher.module_shape(module)) for module, _, _ in shapes), default=0)
-    held = (
-        (1 if teacher.tied else 2) * teacher.vocabulary * teacher.hidden
-        if is_streamed(question)
-        else teacher.parameters
-    )
+    held = 0 if is_streamed(question) else teacher.parameters
     factors = sum(times * (2.0 * math.prod(shape) * min(shape) + 9.0 * min(shape) ** 3) for _, shape, times in shapes)
     return [
         Estimate(
             "extract: memory",
-            f"4 x {'tables' if is_streamed(question) else 'N_T'} + 12 m_T n_T of the largest matrix",
-            4.0 * held + 12.0 * large,
+            ("" if is_streamed(question) else "4 N_T + ")
+            + "18 m_T n_T of the largest matrix: weight, as stored, sensitivity, the same transposed, flags",
+            4.0 * held + 18.0 * large,
             "bytes",
         ),
         Estimate("extract: factors", "sum over matrices of 2 m n min(m,n) + 9 min(m,n)^3", factors, "FLOP"),

@@ -1,42 +1,50 @@
 """What LaTen's exact fast forms save against plain ones: `python tests/benchmarks/bench_laten.py [--quick]`.
 
-Variants run in turn in one process; a figure is the median over rounds of the quotient of process CPU times (wall times
-are of no use on a shared machine). Models are random: their scores differ from trained ones, their costs do not.
+Variants take turns in one process on one thread; a figure is the median over rounds of the quotient of process CPU
+times (walls are printed, not compared). Three tables: the neurons chosen by a lens per neuron, in Python, and by
+faster forms, on a random model and on one whose targets are nearly certain; how far first-order scores choose the same
+neurons as exact ones on the embedded *trained* pair; and one step of alignment, with the memory it takes.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from chosen import by_scores, certified, exactly, overlap_text
+from resident import peak
+from rich.console import Console
+from rich.table import Table
 from torch.func import functional_call
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from turns import add, table_of, take_turns
 
+import pkt_bench_tiny
 from pkt_bench.data import Encoded
 from pkt_bench_laten import anatomy
 from pkt_bench_laten.align import Lesson, accumulate_gradients, frozen
 from pkt_bench_laten.hypernetwork import Hypernetwork
 from pkt_bench_laten.inject import injected
-from pkt_bench_laten.internals import Internals, read_internals
-from pkt_bench_laten.locate import Locating, Place, final_scale, ranked, score
+from pkt_bench_laten.locate import Locating, Place, locating, view
 
 MODULES: tuple[anatomy.Module, ...] = ("up_proj", "down_proj", "v_proj", "o_proj")
-CUTOFF = 768
+CUTOFF, GRADIENT_ERROR, MEMORY = 768, 1e-5, 10
 
 
 def main() -> None:
-    """Prints both tables."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small models, below a minute")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     compare_scores(quick)
+    compare_on_trained_pair(quick)
     compare_steps(quick)
 
 
@@ -56,36 +64,20 @@ def model_of(hidden: int, ffn: int, layers: int, vocabulary: int, seed: int) -> 
     return LlamaForCausalLM(config).eval()
 
 
-def quotients(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """CPU time of the first variant over each one's, per round, all run once before."""
-    for run in variants.values():
-        run()
-    ratios: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(rounds):
-        spent = {}
-        for name, run in variants.items():
-            started = time.process_time()
-            run()
-            spent[name] = time.process_time() - started
-        first = next(iter(spent.values()))
-        for name, seconds in spent.items():
-            ratios[name].append(first / seconds)
-    return ratios
-
-
-def show(title: str, ratios: dict[str, list[float]], remarks: dict[str, str]) -> None:
-    """One table: median quotient, the range over rounds, a remark."""
-    print(f"\n{title}\n{'variant':44} {'x cheaper':>10} {'range':>16}  remark")
-    for name, values in ratios.items():
-        spread = f"{min(values):.1f}..{max(values):.1f}"
-        print(f"{name:44} {statistics.median(values):10.1f} {spread:>16}  {remarks.get(name, '')}")
-
-
 # ---------------------------------------------------------------- scores
 
 
+def ways(model: LlamaForCausalLM, texts: list[Locating], counts: dict[str, int]) -> dict[str, Callable[[], Any]]:
+    """What the plugin offers to find the best neurons, as functions that return them by kind."""
+    return {
+        "certified": lambda: certified(model, texts, "rms", counts)[0],
+        "every exact score": lambda: by_scores(model, texts, "rms", counts, "exact"),
+        "first order": lambda: by_scores(model, texts, "rms", counts, "first-order"),
+    }
+
+
 def compare_scores(quick: bool) -> None:
-    """Every neuron's score for a few texts: a lens per neuron against the exact fast form and the first order."""
+    """The best tenth of all neurons for a few texts: a lens per neuron against bounds, exact scores and first order."""
     sizes = (128, 344, 2, 2048) if quick else (256, 688, 4, 8000)
     model = model_of(*sizes, seed=0).requires_grad_(False)
     generator = torch.Generator().manual_seed(1)
@@ -93,81 +85,102 @@ def compare_scores(quick: bool) -> None:
         Locating(tuple(torch.randint(0, sizes[3], (length,), generator=generator).tolist()), target)
         for length, target in zip((60, 100, 140, 180)[: 2 if quick else 4], (5, 900, 31, 1700), strict=False)
     ]
-
-    def ours(mode: str) -> Callable[[], object]:
-        return lambda: score(model, texts, norm="rms", attention="self", mode=mode)  # type: ignore[arg-type]
-
-    variants = {
+    counts = {"ffn": sizes[1] // 10, "attention": sizes[0] // 10}
+    ours = ways(model, texts, counts)
+    variants: dict[str, Callable[[], Any]] = {
         "a lens per neuron, in Python": lambda: lens_per_neuron(model, texts),
         "two log-softmaxes per block, per text": lambda: two_softmaxes(model, texts),
-        "exact, without cancellation (ours)": ours("exact"),
-        "first order (ours)": ours("first-order"),
     }
-    ratios = quotients(variants, rounds=1 if quick else 3)
-    reference = score(model.double(), texts, norm="rms", attention="self", mode="exact")
-    model.float()
-    remarks = {}
-    for name, mode in (("exact, without cancellation (ours)", "exact"), ("first order (ours)", "first-order")):
-        found = score(model, texts, norm="rms", attention="self", mode=mode)  # type: ignore[arg-type]
-        remarks[name] = "top 10 % shared with float64: " + ", ".join(
-            f"{kind} {overlap(getattr(found, kind), getattr(reference, kind)):.4f}" for kind in ("ffn", "attention")
-        )
-    show(
-        f"scores of all neurons, {len(texts)} texts, d {sizes[0]}, f {sizes[1]}, L {sizes[2]}, V {sizes[3]}",
-        ratios,
-        remarks,
+    seen = take_turns(variants | ours, rounds=1 if quick else 3)
+    expected = exactly(model, texts, "rms", counts)
+    table = table_of("laten: best tenth of the neurons, process CPU time, one thread")
+    remarks = {name: f"shared with float64: {overlap_text(find(), expected)}" for name, find in ours.items()}
+    remarks["certified"] += f"; {100 * certified(model, texts, 'rms', counts)[1]:.0f} % scored in full"
+    goals = {} if quick else {"certified": 6, "first order": 20}
+    add(
+        table,
+        f"{len(texts)} texts, d {sizes[0]}, f {sizes[1]}, L {sizes[2]}, V {sizes[3]}",
+        seen,
+        goals=goals,
+        remarks=remarks,
     )
+    Console(width=190).print(table)
+    certain, least = saturated(model, texts)
+    expected = exactly(model, certain, "rms", counts)
+    print(f"targets that the model is sure of (1 - p between {least[0]:.0e} and {least[1]:.0e}), shared with float64:")
+    for name, find in ways(model, certain, counts).items():
+        print(f"  {name:20} {overlap_text(find(), expected)}")
 
 
-def overlap(found: torch.Tensor, reference: torch.Tensor) -> float:
-    """Mean share of the 10 % best neurons that two score tensors [..., n] have in common."""
-    count = found.shape[-1] // 10
-    pairs = zip(ranked(found, count).flatten(0, -2), ranked(reference, count).flatten(0, -2), strict=True)
-    shares = [len(set(a.tolist()) & set(b.tolist())) / count for a, b in pairs]
-    return sum(shares) / len(shares)
+def saturated(model: LlamaForCausalLM, texts: list[Locating]) -> tuple[list[Locating], tuple[float, float]]:
+    """Makes the model sure of what it says (its head grows until 1 - p of the likeliest token is below 1e-9).
+
+    Returns the texts with that token as the target, and the least and largest 1 - p among them.
+    """
+    likeliest = [int(model(torch.tensor([text.ids])).logits[0, -1].argmax()) for text in texts]
+    while True:
+        rests = []
+        for text, token in zip(texts, likeliest, strict=True):
+            p = model(torch.tensor([text.ids])).logits[0, -1].double().softmax(-1)
+            p[token] = 0
+            rests.append(float(p.sum()))
+        if max(rests) < 1e-9:
+            break
+        model.lm_head.weight.mul_(1.5)
+    return [Locating(text.ids, token) for text, token in zip(texts, likeliest, strict=True)], (min(rests), max(rests))
 
 
-def parts_of(model: LlamaForCausalLM, inside: Internals, layer: int) -> list[tuple[torch.Tensor, ...]]:
-    """(base [d], coefficients [n], columns [d, n]) of the feed-forward and the attention neurons of a layer."""
-    down = anatomy.linear(model, layer, "down_proj").weight
-    out = anatomy.linear(model, layer, "o_proj").weight
-    return [
-        (inside.r[0, layer], inside.c[0, layer], down),
-        (inside.x[0, layer], inside.self_value[0, layer].flatten(), out),
-    ]
+def compare_on_trained_pair(quick: bool) -> None:
+    """Shares of the best tenth that first-order scores, and bounds, have in common with float64 on the trained pair."""
+    folder = Path(pkt_bench_tiny.__file__).parent / "pair"
+    table = Table("model", "suite", "records", "way", "best tenth shared with float64, over records and layers")
+    table.title = "laten: the embedded, trained pair"
+    for role in ("teacher", "student"):
+        model = AutoModelForCausalLM.from_pretrained(folder / role, dtype=torch.float32).eval().requires_grad_(False)
+        tokenizer = AutoTokenizer.from_pretrained(folder / role)
+        counts = {"ffn": model.config.intermediate_size // 10, "attention": model.config.hidden_size // 10}
+        for suite in pkt_bench_tiny.pkt_bench_suites():
+            texts = []
+            for record in suite.records("extract")[: 4 if quick else 16]:
+                prompt, _ = suite.prompt.render(record)
+                texts.append(locating(prompt, record.answer, tokenizer, bos=suite.prompt.bos))
+            texts = [text for text in texts if text]
+            if not texts:
+                continue
+            expected = exactly(model, texts, "rms", counts)
+            for name, find in ways(model, texts, counts).items():
+                table.add_row(role, suite.name, str(len(texts)), name, overlap_text(find(), expected))
+    Console(width=150).print(table)
+
+
+def readings(model: LlamaForCausalLM, texts: list[Locating]) -> Iterator[tuple[Any, ...]]:
+    """Half by half of every text: target, the lens's scale [d], base [d], coefficients [n], columns [d, n]."""
+    for text in texts:
+        seen = view(model, [text], norm="rms", attention="self")
+        for half in seen.halves():
+            coefficients, columns = half.neurons[half.kind]
+            yield text.target, seen.lens.gain * seen.lens.scale[0], half.base[0], coefficients[0, 0], columns[:, 0]
 
 
 def lens_per_neuron(model: LlamaForCausalLM, texts: list[Locating]) -> list[float]:
     """The definition, one full read-out of the vocabulary for each neuron."""
-    scores = []
-    head, gain = model.lm_head.weight, model.model.norm.weight
-    for text in texts:
-        inside = read_internals(model, [text.ids])
-        scale = final_scale(inside.last, 1e-6, "rms")[0]
-        for layer in range(len(model.model.layers)):
-            for base, coefficients, columns in parts_of(model, inside, layer):
-                before = torch.log_softmax(head @ (base * gain * scale), 0)[text.target]
-                for k in range(len(coefficients)):
-                    moved = base + coefficients[k] * columns[:, k]
-                    scores.append((torch.log_softmax(head @ (moved * gain * scale), 0)[text.target] - before).item())
+    scores, head = [], model.lm_head.weight
+    for target, scale, base, coefficients, columns in readings(model, texts):
+        before = torch.log_softmax(head @ (base * scale), 0)[target]
+        for k in range(len(coefficients)):
+            moved = base + coefficients[k] * columns[:, k]
+            scores.append((torch.log_softmax(head @ (moved * scale), 0)[target] - before).item())
     return scores
 
 
 def two_softmaxes(model: LlamaForCausalLM, texts: list[Locating]) -> list[torch.Tensor]:
     """The definition in blocks of 256 neurons: a product with the head and a log-softmax for every text and neuron."""
-    scores = []
-    head, gain = model.lm_head.weight, model.model.norm.weight
-    for text in texts:
-        inside = read_internals(model, [text.ids])
-        scale = final_scale(inside.last, 1e-6, "rms")[0]
-        for layer in range(len(model.model.layers)):
-            for base, coefficients, columns in parts_of(model, inside, layer):
-                before = torch.log_softmax(head @ (base * gain * scale), 0)[text.target]
-                for start in range(0, len(coefficients), 256):
-                    block = slice(start, start + 256)
-                    moved = base + coefficients[block, None] * columns[:, block].T
-                    logits = (moved * gain * scale) @ head.T
-                    scores.append(logits.log_softmax(-1)[:, text.target] - before)
+    scores, head = [], model.lm_head.weight
+    for target, scale, base, coefficients, columns in readings(model, texts):
+        before = torch.log_softmax(head @ (base * scale), 0)[target]
+        for block in torch.arange(len(coefficients)).split(256):
+            moved = base + coefficients[block, None] * columns[:, block].T
+            scores.append(((moved * scale) @ head.T).log_softmax(-1)[:, target] - before)
     return scores
 
 
@@ -207,16 +220,23 @@ def compare_steps(quick: bool) -> None:
         "sparse deltas per record, own length": lambda: plain_step(student, network, lesson, width=None, sparse=True),
         "translated once, sparse, grouped (ours)": ours,
     }
-    ratios = quotients(variants, rounds=1 if quick else 3)
-    plain_step(student, network, lesson, width=CUTOFF, sparse=False)
+    seen = take_turns(variants, rounds=1 if quick else 3)
+    first, mine = next(iter(variants)), "translated once, sparse, grouped (ours)"
+    variants[first]()
     expected = gradient(network)
     ours()
-    error = (gradient(network) - expected).norm() / expected.norm()
-    show(
-        f"one step, 16 records of about {sum(lengths) // 16} tokens, d {teacher_hidden} to {sizes[0]}, V {sizes[3]}",
-        ratios,
-        {"translated once, sparse, grouped (ours)": f"gradient differs by {error:.1e}"},
-    )
+    error = float((gradient(network) - expected).norm() / expected.norm())
+    peaks = {name: peak(variants[name]) for name in (first, mine)}  # after the times: it changes how memory is had
+    remark = f"gradient differs by {error:.1e} (goal {GRADIENT_ERROR:g}{' MISSED' if error > GRADIENT_ERROR else ''})"
+    if all(peaks.values()):
+        smaller = peaks[first] / peaks[mine]
+        over = " MISSED" if smaller < MEMORY else ""
+        sizes_said = f"{peaks[mine] / 2**20:.0f} MiB of {peaks[first] / 2**20:.0f}"
+        remark += f"; peak {sizes_said}: 1/{smaller:.1f} (goal 1/{MEMORY}{over})"
+    table = table_of("laten: one step of alignment, process CPU time, one thread")
+    what = f"16 records of about {sum(lengths) // 16} tokens, d {teacher_hidden} to {sizes[0]}, V {sizes[3]}"
+    add(table, what, seen, goals={mine: 12}, remarks={mine: remark})
+    Console(width=190).print(table)
 
 
 def gradient(network: Hypernetwork) -> torch.Tensor:

@@ -9,6 +9,7 @@ they do not import under later ones. Neither has a licence: nothing of them is i
 
 Each side is a process of its own, on one thread; variants take turns (A B C A B C), and a figure is the median over
 rounds of the quotient of process CPU times. Peaks are of fresh processes: by how much one call raises the resident set.
+Of the sensitivity's, activations are a part: they are what the plain pass has beyond a gradient of every weight.
 Both sides have the same random weights and records; times do not depend on what the weights are. The tokenizer is one
 that reads numbers.
 
@@ -53,28 +54,25 @@ CHECKOUTS = {
     "laten": ("PKT_BENCH_LATEN_CHECKOUT", "Trae1ounG/Neural_Incompatibility", "bba32ea"),
 }
 PYTHON = "PKT_BENCH_PUBLISHED_PYTHON"
-RETURNED_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-"""For the peaks: freed memory goes back to the system, so that the resident set is what is in use."""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smaller and fewer: about two minutes")
     parser.add_argument(
-        "--only", help="pieces whose name holds this: sensitivity, window, factor, attribution, alignment"
+        "--only", help="sensitivity, window, factor, attribution, alignment, or a part of a title: 'd 320'"
     )
     options = parser.parse_args()
     present = found_checkouts()
     torch.set_num_threads(1)
-    table = Table("piece", "variant", "CPU s", "cheaper", "range", "peak MiB", "x weights", "smaller", "goal", "and")
-    table.title = "CPU time and memory against the published code, one thread"
     if options.quick:
-        table.title += "; goals are for the full sizes"
+        print("Goals are for the full sizes.")
     for number, piece in enumerate(pieces(options.quick)):
-        if piece.checkout in present and (options.only or "") in piece.name:
-            print(piece.title, file=sys.stderr)
+        if piece.checkout in present and (options.only or "") in f"{piece.name}, {piece.title}":
+            table = Table("variant", "CPU s", "cheaper", "range", "peak MiB", "x weights", "smaller", "goal", "and")
+            table.title = f"{piece.title}, one thread"
             measure(piece, number, table)
-    Console(width=190).print(table)
+            Console(width=190).print(table)  # one by one: a later piece may take long, or fail
 
 
 def found_checkouts():
@@ -111,7 +109,7 @@ def git(folder, *arguments):
 class Worker:
     """A process of one side with one piece; `ask` sends it a request and waits for the answer."""
 
-    def __init__(self, side, piece, folder, **environment):
+    def __init__(self, side, piece, folder):
         python = os.environ[PYTHON] if side == "published" else sys.executable
         script = Path(__file__).with_name("published_worker.py")
         self.log = folder / f"{side}.log"
@@ -121,7 +119,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.log.open("a"),
             text=True,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
         )
 
     def ask(self, **request):
@@ -162,7 +160,6 @@ def measure(piece: Piece, number, table):
         quotients = [theirs / spent for theirs, spent in zip(seconds[first], seconds[name], strict=True)]
         extra = peaks.get(name)
         table.add_row(
-            piece.title if name == first else "",
             name,
             f"{statistics.median(seconds[name]):.3g}",
             f"{statistics.median(quotients):.3g}x",
@@ -173,7 +170,6 @@ def measure(piece: Piece, number, table):
             piece.goals.get(name, ""),
             remarks.get(name, ""),
         )
-    table.add_section()
 
 
 def in_turn(piece, folder):
@@ -193,7 +189,7 @@ def in_turn(piece, folder):
 
 def peak(side, piece, folder, variant):
     """Bytes by which one call in a fresh process raised the resident set, or None."""
-    with Worker(side, piece, folder, **RETURNED_AT_ONCE) as worker:
+    with Worker(side, piece, folder) as worker:
         return worker.ask(peak=variant)["bytes"]
 
 

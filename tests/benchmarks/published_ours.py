@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
+from chosen import KINDS, by_scores, certified
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from pkt_bench import Encoded, leading_factors
 from pkt_bench_laten.align import Lesson, accumulate_gradients, frozen
 from pkt_bench_laten.anatomy import KIND
 from pkt_bench_laten.hypernetwork import Hypernetwork
-from pkt_bench_laten.locate import Locating, Place, ranked, score
+from pkt_bench_laten.locate import Locating, Place
 from pkt_bench_nuggets.sensitivity import sensitivity as summed_sensitivity
 from pkt_bench_nuggets.window import best_window
 
@@ -66,16 +67,16 @@ def factor(inputs):
 def attribution(inputs):
     model = model_of(inputs).requires_grad_(False)
     texts = [Locating(tuple(ids), target) for ids, target in inputs.numbers["texts"]]
-    counts = {"ffn": inputs.numbers["n_ffn"], "attention": inputs.numbers["n_attention"]}
+    counts = {kind: inputs.numbers[f"n_{kind}"] for kind in KINDS}
+
+    def certainly():
+        neurons, evaluated = certified(model, texts, "published", counts)
+        return neurons | {"evaluated": torch.tensor(evaluated)}
 
     def variant(mode):
-        def run():
-            found = score(model, texts, norm="published", attention="self", mode=mode)
-            return {kind: ranked(getattr(found, kind), count) for kind, count in counts.items()}
+        return lambda: by_scores(model, texts, "published", counts, mode)
 
-        return run
-
-    return {"exact": variant("exact"), "first-order": variant("first-order")}
+    return {"certified": certainly, "every exact score": variant("exact"), "first order": variant("first-order")}
 
 
 def alignment(inputs):

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from chosen import KINDS, exactly, overlap_text
 from published_ours import MODULES
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from pkt_bench_laten.anatomy import KIND
-from pkt_bench_laten.locate import Locating, ranked, score
+from pkt_bench_laten.locate import Locating
 
 LENGTHS = [98, 104, 112, 120, 125, 131, 140, 146, 152, 160, 171, 180, 190, 206, 223, 245]
 """Tokens of the 16 records of a step: the shortest, mean and longest of GSM8K under an 8k vocabulary."""
@@ -153,23 +154,17 @@ def attribution_inputs(sizes, examples):
 
 def attribution_remarks(numbers, tensors, published, ours):
     """Shares of the 10 % best neurons that the float64 scores name too."""
-    model = LlamaForCausalLM(LlamaConfig(**numbers["config"])).double()
-    model.load_state_dict({name.removeprefix("model/"): part.double() for name, part in tensors.items()})
+    model = LlamaForCausalLM(LlamaConfig(**numbers["config"])).eval().requires_grad_(False)
+    model.load_state_dict({name.removeprefix("model/"): part for name, part in tensors.items()}, strict=False)
     texts = [Locating(tuple(ids), target) for ids, target in numbers["texts"]]
-    scores = score(model.eval(), texts, norm="published", attention="self", mode="exact")
-    exact = {kind: ranked(getattr(scores, kind), numbers[f"n_{kind}"]) for kind in ("ffn", "attention")}
-
-    def shares(found):
-        return ", ".join(f"{kind} {overlap(found[kind], exact[kind]):.3f}" for kind in exact)
-
-    said = {variant: f"shared with float64: {shares(found)}" for variant, found in ours.items()}
-    return said | {"published": f"shared with float64: {shares(published)}"}
-
-
-def overlap(found, exact):
-    """Mean share of neurons that two selections [..., n] have in common."""
-    pairs = list(zip(found.flatten(0, -2).tolist(), exact.flatten(0, -2).tolist(), strict=True))
-    return sum(len(set(a) & set(b)) / len(b) for a, b in pairs) / len(pairs)
+    counts = {kind: numbers[f"n_{kind}"] for kind in KINDS}
+    exact = exactly(model, texts, "published", counts)
+    said = {}
+    for variant, found in {"published": published, **ours}.items():
+        said[variant] = f"shared with float64: {overlap_text(found, exact)}"
+        if "evaluated" in found:
+            said[variant] += f"; {100 * float(found['evaluated']):.0f} % scored in full"
+    return said
 
 
 def alignment_inputs(sizes, teacher_hidden, lengths, cutoff):
@@ -187,10 +182,7 @@ def alignment_inputs(sizes, teacher_hidden, lengths, cutoff):
 
 
 def alignment_remarks(numbers, tensors, published, ours):
-    return {
-        variant: f"gradient differs by {relative_error(found, published):.1e} (goal 1e-5)"
-        for variant, found in ours.items()
-    }
+    return {variant: f"gradient differs by {relative_error(found, published):.1e}" for variant, found in ours.items()}
 
 
 # ---------------------------------------------------------------- which
@@ -199,24 +191,25 @@ def alignment_remarks(numbers, tensors, published, ours):
 def pieces(quick):
     """What is measured; with `quick`, smaller and fewer."""
     tiny = (64, 160, 2, 512)
-    hidden, vocabulary = (256, 2000) if quick else (512, 8000)
+    models = [(256, 688, 4, 2000)] if quick else [(512, 1376, 4, 8000), (1024, 2752, 8, 32000)]
     searches = [(640, 640, 512, 512)] if quick else [(640, 640, 512, 512), (1280, 1280, 1024, 1024)]
-    blocks = [(512, 512)] if quick else [(1024, 1024), (2752, 1024), (512, 8000)]
+    blocks = [(512, 512)] if quick else [(1024, 1024), (512, 8000), (5504, 2048)]
     lens, examples = ((256, 688, 2, 4000), 2) if quick else ((512, 1376, 4, 32000), 4)
     steps = [(160, (128, 344, 4, 1024))] if quick else [(320, (256, 688, 4, 8000)), (640, (512, 1376, 4, 8000))]
-    yield Piece(
-        "sensitivity",
-        "nuggets",
-        f"nuggets: sensitivity, 4 records, hidden {hidden}, 4 layers, vocabulary {vocabulary}",
-        lambda: sensitivity_inputs((hidden, hidden * 43 // 16, 4, vocabulary)),
-        lambda: sensitivity_inputs(tiny),
-        ("published",),
-        ("every parameter", "the layers' parameters", "plain forward and backward"),
-        sensitivity_remarks,
-        rounds=3 if quick else 7,
-        memory=True,
-        goals={"every parameter": "1.9x; memory 1.2 x weights"},
-    )
+    for sizes in models:
+        yield Piece(
+            "sensitivity",
+            "nuggets",
+            "nuggets: sensitivity, 4 records, d {}, f {}, L {}, V {}".format(*sizes),
+            lambda sizes=sizes: sensitivity_inputs(sizes),
+            lambda: sensitivity_inputs(tiny),
+            ("published",),
+            ("every parameter", "the layers' parameters", "plain forward and backward"),
+            sensitivity_remarks,
+            rounds=5 if sizes[0] < 1024 else 1,
+            memory=True,
+            goals={"every parameter": "1.3x plain; memory 1.2 x weights, activations apart"},
+        )
     for search in searches:
         yield Piece(
             "window",
@@ -229,7 +222,7 @@ def pieces(quick):
             window_remarks,
             rounds=3,
             memory=False,
-            goals={"best_window": "250x"},
+            goals={"best_window": "350x at 1280"},
         )
     for block in blocks:
         yield Piece(
@@ -243,7 +236,7 @@ def pieces(quick):
             factor_remarks,
             rounds=1 if max(block) > 2000 else 3,
             memory=False,
-            goals={"leading_factors": "50x" if max(block) > 4000 else "4x"},
+            goals={"leading_factors": {8000: "50x", 5504: "6x"}.get(max(block), "4x") + ", error 2e-5"},
         )
     yield Piece(
         "attribution",
@@ -252,11 +245,11 @@ def pieces(quick):
         lambda: attribution_inputs(lens, examples),
         lambda: attribution_inputs(tiny, 1),
         ("published",),
-        ("exact", "first-order"),
+        ("certified", "every exact score", "first order"),
         attribution_remarks,
-        rounds=2,
+        rounds=2 if quick else 3,
         memory=False,
-        goals={"certified": "6x"},
+        goals={"certified": "6x, all shared", "first order": "20x"},
     )
     for teacher_hidden, sizes in steps:
         yield Piece(
@@ -268,7 +261,7 @@ def pieces(quick):
             ("published", "published, without the pre-loss"),
             ("accumulate_gradients",),
             alignment_remarks,
-            rounds=2 if quick else 3,
+            rounds=3 if sizes[0] < 512 and not quick else 1,
             memory=True,
-            goals={"accumulate_gradients": "12x; memory a tenth"},
+            goals={"accumulate_gradients": "12x, error 1e-5, memory a tenth"},
         )

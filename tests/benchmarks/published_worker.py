@@ -10,8 +10,6 @@ libraries set up once is not counted.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import io
 import json
 import os
@@ -20,6 +18,7 @@ import time
 from pathlib import Path
 
 import torch
+from resident import peak
 from safetensors.torch import load_file, save_file
 
 
@@ -49,7 +48,7 @@ def main():
     for line in sys.stdin:
         request = json.loads(line)
         if "peak" in request:
-            answer = {"bytes": peak(prepare, folder, request["peak"])}
+            answer = {"bytes": peak_of(prepare, folder, request["peak"])}
         else:
             variants = variants or prepare(Inputs(folder))
             answer = {"seconds": timed(variants[request["run"]], request["save"])}
@@ -66,26 +65,10 @@ def timed(run, save):
     return spent
 
 
-def peak(prepare, folder, variant):
-    """Bytes above what is resident before the call, at its height; None where the system keeps no such height."""
+def peak_of(prepare, folder, variant):
+    """Of one call, after a small one that makes libraries set up what they keep."""
     prepare(Inputs(folder / "warm"))[variant]()
-    run = prepare(Inputs(folder))[variant]
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # the height starts anew
-    except (AttributeError, OSError):
-        return None
-    before, code_before = resident("VmRSS"), resident("RssFile")
-    run()
-    return resident("VmHWM") - before - (resident("RssFile") - code_before)  # pages of libraries are no working memory
-
-
-def resident(field):
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return 1024 * int(line.split()[1])
-    raise OSError(f"/proc/self/status has no {field}")
+    return peak(prepare(Inputs(folder))[variant])
 
 
 if __name__ == "__main__":
