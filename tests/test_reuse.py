@@ -68,6 +68,7 @@ def counted(tmp_path_factory, pico):
 
 QUICK = {
     "nuggets": ["--set", "nuggets.epochs=1", "--set", "nuggets.rank=4"],
+    "postpkt": ["--set", "postpkt.epochs=1", "--set", "postpkt.rank=4"],
     "laten": ["--set", "laten.steps=3", "--set", "laten.inject_steps=2,3"],
 }
 
@@ -89,6 +90,7 @@ def test_a_cell_that_is_run_again_asks_the_teacher_nothing(counted, method):
 
     again = counted(method, *QUICK[method], "--fresh")
 
+    assert "teacher" not in again["loads"]
     assert again["forwards"].get("teacher", 0) == 0
     assert again["forwards"]["student"] > 0
 

@@ -212,13 +212,13 @@ def _is_streamed(context: TransferContext) -> bool:
 
 
 def _teacher_weights(context: TransferContext) -> anatomy.Weights:
-    """The teacher's weights from its files, so that it need not be in memory; from memory where it is a stand-in."""
+    """The teacher's weights: from memory where it is there or is a stand-in, otherwise from its files."""
     pair = context.pair
     opened: list[anatomy.Weights] = []
 
     def weights(layer: int, module: Module) -> Tensor:
         if not opened:
-            in_files = pair.stand_in is None
+            in_files = pair.stand_in is None and "teacher" not in vars(pair)
             opened.append(anatomy.weights_in(pair.teacher_stream()) if in_files else anatomy.weights_of(pair.teacher))
         return opened[0](layer, module)
 
