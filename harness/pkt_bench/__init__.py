@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pkt_bench.adapters import LLAMA_LIKE, adapted_modules, add_adapter, factors_of, module_path, plain_adapter
-    from pkt_bench.data import Encoded
+    from pkt_bench.data import Encoded, Locating, locating
     from pkt_bench.domain import (
         Architecture,
         Cell,
@@ -46,7 +46,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "adapters": ("LLAMA_LIKE", "adapted_modules", "add_adapter", "factors_of", "module_path", "plain_adapter"),
-    "data": ("Encoded",),
+    "data": ("Encoded", "Locating", "locating"),
     "domain": (
         "Architecture",
         "Cell",
@@ -94,6 +94,7 @@ __all__ = [
     "LayerStream",
     "Limits",
     "LoadedPair",
+    "Locating",
     "Message",
     "Method",
     "ModelRef",
@@ -124,6 +125,7 @@ __all__ = [
     "hookimpl",
     "judge_code",
     "leading_factors",
+    "locating",
     "mean_loss",
     "module_path",
     "plain_adapter",

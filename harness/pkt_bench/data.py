@@ -48,6 +48,32 @@ def encode(record: Record, prompt: PromptSpec, tokenizer: PreTrainedTokenizerBas
     return Encoded(tuple(ids[:max_length]), min(prompt_length, max_length))
 
 
+ENDING = '. ")\n,]'
+"""Characters that may end an answer without being its content; the target is the token before them."""
+
+
+@dataclass(frozen=True)
+class Locating:
+    """A solved example: the model reads `ids` and should say `target` next."""
+
+    ids: tuple[int, ...]
+    target: int
+
+
+def locating(prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase, *, bos: bool) -> Locating | None:
+    """Prompt and answer as one text without the answer's ending; its last token is the target.
+
+    None where nothing of the answer is left, or the text has no token before the target.
+    """
+    kept = answer.rstrip(ENDING)
+    if not kept:
+        return None
+    ids = list(tokenizer.encode(prompt + kept, add_special_tokens=False))
+    if bos and tokenizer.bos_token_id is not None:
+        ids.insert(0, tokenizer.bos_token_id)
+    return Locating(tuple(ids[:-1]), ids[-1]) if len(ids) > 1 else None
+
+
 def alignment_batches(
     locating: Sequence[Record], align: Sequence[Record], *, steps: int, batch_size: int, seed: int, order_seed: int
 ) -> list[list[Record]]:

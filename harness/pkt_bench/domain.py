@@ -219,7 +219,10 @@ class Suite:
 
 @dataclass(frozen=True)
 class Question:
-    """What a method is asked before anything is loaded: could you do this pair and suite, with these settings?"""
+    """What a method is asked before anything is loaded: could you do this pair and suite, with these settings?
+
+    `control` is what is taken away from the method, where it is asked as one of its controls.
+    """
 
     pair: Pair
     teacher: Architecture
@@ -227,6 +230,7 @@ class Question:
     same_tokenizer: bool
     suite: Suite
     settings: Any
+    control: Control | None = None
 
 
 def never_skip(question: Question) -> str | None:  # noqa: ARG001 - the signature of every `skip`

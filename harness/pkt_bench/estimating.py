@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pkt_bench import models
-from pkt_bench.domain import Estimate, Method, ModelRef, Pair, Question, Suite
+from pkt_bench.domain import Control, Estimate, Method, ModelRef, Pair, Question, Suite
 from pkt_bench.errors import RequestError
 from pkt_bench.known_models import KNOWN_MODELS, KnownModel
 from pkt_bench.planning import chosen_settings, controls_of, named_or_given, under_control
@@ -49,7 +49,7 @@ def _needs(request: Request, pair: Pair, offer: Offer[Method], suites: Sequence[
     found: dict[tuple[str, tuple[Estimate, ...], str], tuple[str, ...]] = {}
     for settings in chosen_settings(request, offer):
         for suite in suites:
-            asked = _question(under_control(pair, method), suite, settings)
+            asked = _question(under_control(pair, method), suite, settings, method.control)
             skipped = method.skip(asked) or ""
             amounts = () if skipped or method.estimate is None else tuple(method.estimate(asked))
             key = method.name, amounts, skipped
@@ -57,7 +57,7 @@ def _needs(request: Request, pair: Pair, offer: Offer[Method], suites: Sequence[
     return [Need(pair.name, name, names, amounts, why) for (name, amounts, why), names in found.items()]
 
 
-def _question(pair: Pair, suite: Suite, settings: object) -> Question:
+def _question(pair: Pair, suite: Suite, settings: object, control: Control | None) -> Question:
     teacher, student = (_known_or_read(ref) for ref in (pair.teacher, pair.student))
     return Question(
         pair=pair,
@@ -66,6 +66,7 @@ def _question(pair: Pair, suite: Suite, settings: object) -> Question:
         same_tokenizer=teacher.tokenizer == student.tokenizer,
         suite=suite,
         settings=settings,
+        control=control,
     )
 
 

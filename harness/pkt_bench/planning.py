@@ -205,7 +205,9 @@ def _assemble(
     for pair, suite, offer in itertools.product(pairs, suites, methods):
         variants = settings[_qualified(offer)]
         for chosen, variation in zip(variants, _variations(variants), strict=True):
-            reason = _skip_reason(offer, question(under_control(pair, offer.item), suite.item, chosen))
+            reason = _skip_reason(
+                offer, question(under_control(pair, offer.item), suite.item, chosen, offer.item.control)
+            )
             if reason is None and suite.item.runs_code:
                 reason = _no_sandbox()
             for seed in range(request.seeds):
@@ -420,7 +422,7 @@ def under_control(pair: Pair, method: Method) -> Pair:
     return method.control.pair(pair) if method.control is not None and method.control.pair is not None else pair
 
 
-def question(pair: Pair, suite: Suite, settings: BaseModel) -> Question:
+def question(pair: Pair, suite: Suite, settings: BaseModel, control: Control | None = None) -> Question:
     """What a method is asked about a pair and a suite, from their files' headers alone."""
     return Question(
         pair=pair,
@@ -429,6 +431,7 @@ def question(pair: Pair, suite: Suite, settings: BaseModel) -> Question:
         same_tokenizer=models.tokenizer_digest(pair.teacher) == models.tokenizer_digest(pair.student),
         suite=suite,
         settings=settings,
+        control=control,
     )
 
 

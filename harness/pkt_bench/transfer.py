@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pkt_bench.data import Encoded, alignment_batches, encode
+from pkt_bench.data import Encoded, Locating, alignment_batches, encode, locating
 from pkt_bench.domain import Record, Split, Suite, digest_of
 from pkt_bench.errors import ContractError
 from pkt_bench.stages import StageCache
@@ -94,6 +94,22 @@ class TransferContext:
     def encoded(self, records: Sequence[Record], max_length: int) -> list[Encoded]:
         """Records as token ids by the suite's one prompt spec, cut to `max_length` tokens."""
         return [encode(record, self.suite.prompt, self.pair.tokenizer, max_length) for record in records]
+
+    def locating_records(self, count: int, max_length: int) -> list[tuple[Record, Locating, Locating]]:
+        """Which of the first `count` extract records both models can be asked on, as tokens of either.
+
+        One needs an answer with more than punctuation in it, and at most `max_length` tokens in either.
+        """
+        found = []
+        for record in self.records("extract")[:count]:
+            prompt, _ = self.suite.prompt.render(record)
+            theirs, ours = (
+                locating(prompt, record.answer, tokenizer, bos=self.suite.prompt.bos)
+                for tokenizer in (self.pair.teacher_tokenizer, self.pair.tokenizer)
+            )
+            if theirs and ours and max(len(theirs.ids), len(ours.ids)) <= max_length:
+                found.append((record, theirs, ours))
+        return found
 
     def alignment_batches(
         self, steps: int, batch_size: int, locating: Sequence[Record] | None = None

@@ -33,8 +33,8 @@ def lora(context: TransferContext) -> Transferred:
 def lora_matched(context: TransferContext) -> Transferred:
     """An adapter tuned on the records that LaTen's alignment sees, step by step, and on no other."""
     settings: MatchedSettings = context.settings
-    locating = context.records("extract")[: settings.extract_records]
-    batches = context.alignment_batches(settings.steps, settings.align_batch, locating)
+    usable = context.locating_records(settings.extract_records, settings.max_length)
+    batches = context.alignment_batches(settings.steps, settings.align_batch, [record for record, _, _ in usable])
     records = [record for batch in batches for record in batch]
     student, trained = tune_adapter(context, records)
     notes = {**trained.notes, "records_seen": len(records), "distinct_records": len(set(records))}

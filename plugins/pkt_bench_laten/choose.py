@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from pkt_bench import TransferContext
+from pkt_bench import PktBenchError, TransferContext
 from pkt_bench_laten.align import mean_loss, supervised
 from pkt_bench_laten.anatomy import Module
 from pkt_bench_laten.inject import injected
@@ -63,7 +64,12 @@ def choose(context: TransferContext, steps: Sequence[int], offer: Offer, progres
     if settings.selection == "oracle":
         best = max(candidates, key=lambda candidate: candidate.test_score or 0.0)
     else:
-        best = min(candidates, key=lambda candidate: 0.0 if candidate.loss is None else candidate.loss)
+        best = min(candidates, key=_finite_loss)
+        if validation and not math.isfinite(_finite_loss(best)):
+            raise PktBenchError(
+                "laten: with every candidate the loss on the validation split is no number.\n"
+                "  Lower laten.learning_rate, or run with --dtype float32."
+            )
     notes: dict[str, Any] = {
         "step": best.step,
         "rate": best.rate,
@@ -77,6 +83,13 @@ def choose(context: TransferContext, steps: Sequence[int], offer: Offer, progres
     if untouched is not None and best.loss is not None and best.loss >= untouched:
         notes["validation_verdict"] = "no candidate is better than the untouched student; the best one is injected"
     return Verdict(best, notes)
+
+
+def _finite_loss(candidate: Candidate) -> float:
+    """0 where there is none to go by; infinite where it is no number, so that it never wins."""
+    if candidate.loss is None:
+        return 0.0
+    return candidate.loss if math.isfinite(candidate.loss) else math.inf
 
 
 @contextlib.contextmanager

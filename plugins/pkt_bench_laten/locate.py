@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import torch
 from torch import Tensor
 
-from pkt_bench import PktBenchError
+from pkt_bench import Locating, PktBenchError
 from pkt_bench_laten import anatomy
 from pkt_bench_laten.anatomy import Kind, Module, ScoreName
 from pkt_bench_laten.internals import Internals, read_internals, stream_internals
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from pkt_bench import LayerStream
 
@@ -36,35 +36,6 @@ Pairing = Literal["best", "depth", "random"]
 
 BLOCK = 1 << 17
 """Entries of one block of [neurons, vocabulary], half a MiB in float32: it and its copies stay in a core's cache."""
-
-ENDING = '. ")\n,]'
-"""Characters that may end an answer without being its content; the target is the token before them."""
-
-
-# ---------------------------------------------------------------- the text
-
-
-@dataclass(frozen=True)
-class Locating:
-    """A solved example: the model reads `ids` and should say `target` next."""
-
-    ids: tuple[int, ...]
-    target: int
-
-
-def locating(prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase, *, bos: bool) -> Locating | None:
-    """Prompt and answer as one text without the answer's ending; its last token is the target.
-
-    None where nothing of the answer is left, or the text has no token before the target.
-    """
-    kept = answer.rstrip(ENDING)
-    if not kept:
-        return None
-    ids = list(tokenizer.encode(prompt + kept, add_special_tokens=False))
-    if bos and tokenizer.bos_token_id is not None:
-        ids.insert(0, tokenizer.bos_token_id)
-    return Locating(tuple(ids[:-1]), ids[-1]) if len(ids) > 1 else None
-
 
 # ---------------------------------------------------------------- scores
 

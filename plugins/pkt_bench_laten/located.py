@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from torch import Tensor
 
-from pkt_bench import PktBenchError, Record, TransferContext
+from pkt_bench import Locating, PktBenchError, Record, TransferContext
 from pkt_bench_laten import anatomy
 from pkt_bench_laten.anatomy import Module, ScoreName
 from pkt_bench_laten.inject import take
 from pkt_bench_laten.locate import (
-    ENDING,
-    Locating,
     Places,
     Ranking,
     Scores,
     View,
     choose_places,
-    locating,
     neuron_count,
     score_views,
     streamed_view,
@@ -104,53 +101,34 @@ def locate(context: TransferContext) -> Located:
         PktBenchError: no record can be located on.
     """
     settings: LatenSettings = context.settings
-    records, texts, left_out = _texts(context)
-    order = list(range(len(records)))
+    offered = context.records("extract")[: settings.extract_records]
+    usable = context.locating_records(settings.extract_records, settings.max_length)
+    if not usable:
+        raise PktBenchError(
+            f"laten: none of {len(offered)} extract records of '{context.suite.name}' can be located on.\n"
+            f"  One needs an answer with more than punctuation in it and at most {settings.max_length} tokens."
+            " Raise laten.max_length, or mend the records."
+        )
+    order = list(range(len(usable)))
     random.Random(context.stage_seed("locate")).shuffle(order)  # noqa: S311 - no secret
     search = _Search(context, tuple(order[: settings.locate_records]))
-    teacher = search.rankings("teacher", context.teacher_key, [text["teacher"] for text in texts])
-    student = search.rankings("student", context.student_key, [text["student"] for text in texts])
+    teacher = search.rankings("teacher", context.teacher_key, [theirs for _, theirs, _ in usable])
+    student = search.rankings("student", context.student_key, [ours for _, _, ours in usable])
     notes: dict[str, Any] = {"ranking": search.how, "teacher_streamed": search.streamed, "pairing": settings.pairing}
     if isinstance(teacher, Shortlists) and isinstance(student, Shortlists):
         notes["evaluated_share"] = {"teacher": round(teacher.evaluated, 4), "student": round(student.evaluated, 4)}
     return Located(
         teacher=teacher,
         student=student,
-        records=tuple(records),
+        records=tuple(record for record, _, _ in usable),
         order=tuple(order),
         final_records=settings.locate_records,
-        left_out=left_out,
+        left_out=len(offered) - len(usable),
         weights=_teacher_weights(context),
         pairing=settings.pairing,
         pairing_seed=context.stage_seed("pairing"),
         notes=notes,
     )
-
-
-def _texts(context: TransferContext) -> tuple[list[Record], list[dict[Role, Locating]], int]:
-    """The extract records that both models can be asked on, as texts of either's tokens, and how many cannot."""
-    settings: LatenSettings = context.settings
-    tokenizers = {"teacher": context.pair.teacher_tokenizer, "student": context.pair.tokenizer}
-    offered = context.records("extract")[: settings.extract_records]
-    records: list[Record] = []
-    texts: list[dict[Role, Locating]] = []
-    for record in offered:
-        prompt, _ = context.suite.prompt.render(record)
-        text: dict[Role, Locating] = {}
-        for role in ROLES:
-            example = locating(prompt, record.answer, tokenizers[role], bos=context.suite.prompt.bos)
-            if example and len(example.ids) <= settings.max_length:
-                text[role] = example
-        if len(text) == len(ROLES):
-            records.append(record)
-            texts.append(text)
-    if not records:
-        raise PktBenchError(
-            f"laten: none of {len(offered)} extract records of '{context.suite.name}' can be located on.\n"
-            f"  One needs an answer with more than {ENDING!r} in it and at most {settings.max_length} tokens."
-            " Raise laten.max_length, or mend the records."
-        )
-    return records, texts, len(offered) - len(records)
 
 
 class _Search:

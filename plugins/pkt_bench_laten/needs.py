@@ -26,7 +26,10 @@ def needs_of_laten(question: Question) -> Sequence[Estimate]:
 def is_streamed(question: Question) -> bool:
     """Whether the teacher is read layer by layer."""
     stream = question.settings.stream
-    return question.teacher.parameters >= LARGE if stream is None else bool(stream)
+    if stream is not None:
+        return bool(stream)
+    in_memory = question.control is not None and question.control.teacher is not None
+    return question.teacher.parameters >= LARGE and not in_memory
 
 
 def neurons_injected(question: Question, rate: float) -> int:

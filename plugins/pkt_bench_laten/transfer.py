@@ -84,6 +84,7 @@ class Supply:
         self.settings: LatenSettings = context.settings
         self.located = located
         self.seeds = context.stage_seed
+        self.width: int = context.pair.student.config.hidden_size
         self._last: tuple[float, Supplied] | None = None
 
     def of_step(self, step: int, places: Places) -> Mapping[Module, Tensor]:
@@ -104,6 +105,8 @@ class Supply:
         if self.settings.knowledge == "noise":
             norms = {f"teacher.{module}.norms": neurons.norm(dim=-1) for module, neurons in knowledge.items()}
             return Supplied(places, noise_like(knowledge, random), norms)
+        if self.settings.translator == "crop":
+            knowledge = {module: neurons[..., : self.width] for module, neurons in knowledge.items()}
         return Supplied(places, knowledge, {f"teacher.{module}": neurons for module, neurons in knowledge.items()})
 
 

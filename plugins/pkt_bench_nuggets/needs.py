@@ -34,7 +34,10 @@ def needs_of_postpkt(question: Question) -> Sequence[Estimate]:
 def is_streamed(question: Question) -> bool:
     """Whether the teacher is read layer by layer."""
     stream = question.settings.stream
-    return question.teacher.parameters >= LARGE if stream is None else bool(stream)
+    if stream is not None:
+        return bool(stream)
+    in_memory = question.control is not None and question.control.teacher is not None
+    return question.teacher.parameters >= LARGE and not in_memory
 
 
 def _locate(question: Question) -> list[Estimate]:

@@ -45,6 +45,8 @@ def chat_encoded(tokenizer: Any, record: Record, window: int) -> Encoded:  # noq
             f"\n  The prompt ends with {prompt[-40:]!r}; the record has {whole[: len(prompt)][-40:]!r} there."
             "\n  Use rendering=base."
         )
+    # tokenised together, as the suite's prompt is: a token that spans prompt and answer counts as the answer's
     ids = tokenizer.encode(whole, add_special_tokens=False)
-    prompt_length = len(tokenizer.encode(prompt, add_special_tokens=False))
-    return Encoded(tuple(ids[:window]), min(prompt_length, window))
+    alone = tokenizer.encode(prompt, add_special_tokens=False)
+    shared = next((at for at, (a, b) in enumerate(zip(ids, alone, strict=False)) if a != b), len(alone))
+    return Encoded(tuple(ids[:window]), min(shared, window))

@@ -16,7 +16,8 @@ def skip_nuggets(question: Question) -> str | None:
 def skip_postpkt(question: Question) -> str | None:
     """As `nuggets` where the start comes from the teacher; the other starts ask for the student alone."""
     settings: PostPktSettings = question.settings
-    reasons = [_other_layout(question), _other_schedule(question), _no_alignment(question)]
+    reasons = [_other_layout(question), _nothing_to_take_away(question), _other_schedule(question)]
+    reasons.append(_no_alignment(question))
     if settings.init == "nuggets":
         reasons.append(_no_blocks(question))
     if settings.init != "gaussian":
@@ -69,6 +70,17 @@ def _rank_too_large(question: Question, method: str) -> str | None:
                 f" it may be {min(shape)} at most: --set {method}.rank=..."
             )
     return None
+
+
+def _nothing_to_take_away(question: Question) -> str | None:
+    settings: PostPktSettings = question.settings
+    control = question.control
+    if control is None or settings.init == "nuggets" or "init" in control.settings:
+        return None
+    return (
+        f"with postpkt.init={settings.init} nothing comes from the teacher, so without '{control.name}' it is the same;"
+        " controls are of --set postpkt.init=nuggets"
+    )
 
 
 def _other_schedule(question: Question) -> str | None:

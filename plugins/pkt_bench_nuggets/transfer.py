@@ -90,8 +90,8 @@ def from_gaussian(context: TransferContext, records: Sequence[Record] | None = N
 def aligned_records(context: TransferContext) -> list[Record]:
     """The distinct records that LaTen's alignment sees, in the order of their first use: the restricted-data arm."""
     settings: PostPktSettings = context.settings
-    locating = context.records("extract")[: settings.extract_records]
-    batches = context.alignment_batches(settings.align_steps, settings.align_batch, locating)
+    usable = context.locating_records(settings.extract_records, settings.max_length)
+    batches = context.alignment_batches(settings.align_steps, settings.align_batch, [record for record, _, _ in usable])
     return list(dict.fromkeys(record for batch in batches for record in batch))
 
 

@@ -1,11 +1,13 @@
 """Tuning without a teacher: what is handed over loads again, repeats bit for bit, and starts where it should."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from pkt_bench import add_adapter
+from pkt_bench import Record, add_adapter
 from pkt_bench.models import fingerprint
 from pkt_bench.starts import principal_factors, principal_start
 from pkt_bench_baselines import pkt_bench_methods
@@ -184,6 +186,33 @@ def test_the_matched_control_reads_as_many_tokens_per_rate_as_laten_does(context
     ours, _ = run(context_of, "lora-matched", steps=6, align_batch=4)
 
     assert ours.ledger.tokens_trained == theirs.ledger.tokens_trained
+
+
+def test_a_record_that_cannot_be_located_on_leaves_laten_and_its_control_with_the_same_records(context_of):
+    laten = pytest.importorskip("pkt_bench_laten")
+    (method,) = laten.pkt_bench_methods()
+
+    def with_one_more(context):
+        plain = context.suite.records
+
+        def records(split):
+            # an answer of nothing but punctuation; of another length than the others, so that it would be noticed
+            extra = [Record.of("what is this?", "." * 40)] if split == "extract" else []
+            return [*plain(split)[:2], *extra, *plain(split)[2:]]
+
+        return replace(context, suite=replace(context.suite, records=records))
+
+    theirs = with_one_more(context_of(method.settings(steps=6, align_batch=4, inject_steps=(6,))))
+    ours = with_one_more(context_of(MatchedSettings(rank=4, steps=6, align_batch=4, learning_rate=1e-3)))
+
+    left_out = method.transfer(theirs).notes["records_left_out"]
+    seen = METHODS["lora-matched"].transfer(ours).notes["records_seen"]
+
+    assert (left_out, seen) == (1, 24)
+    assert ours.ledger.tokens_trained == theirs.ledger.tokens_trained
+    usable = [record for record, _, _ in ours.locating_records(32, 768)]
+    assert len(usable) == 16
+    assert ours.alignment_batches(6, 4, usable) == theirs.alignment_batches(6, 4, usable)
 
 
 def test_the_defaults_of_the_matched_control_are_latens():

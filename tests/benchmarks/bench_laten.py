@@ -26,12 +26,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from turns import add, table_of, take_turns
 
 import pkt_bench_tiny
+from pkt_bench import Locating, locating
 from pkt_bench.data import Encoded
 from pkt_bench_laten import anatomy
 from pkt_bench_laten.align import Lesson, accumulate_gradients, frozen
 from pkt_bench_laten.hypernetwork import Hypernetwork
 from pkt_bench_laten.inject import injected
-from pkt_bench_laten.locate import Locating, Place, locating, view
+from pkt_bench_laten.locate import Place, view
 
 MODULES: tuple[anatomy.Module, ...] = ("up_proj", "down_proj", "v_proj", "o_proj")
 CUTOFF, GRADIENT_ERROR, MEMORY = 768, 1e-5, 10

@@ -6,11 +6,11 @@ import torch
 from chosen import KINDS, by_scores, certified
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from pkt_bench import Encoded, leading_factors
+from pkt_bench import Encoded, Locating, leading_factors
 from pkt_bench_laten.align import Lesson, accumulate_gradients, frozen
 from pkt_bench_laten.anatomy import KIND
 from pkt_bench_laten.hypernetwork import Hypernetwork
-from pkt_bench_laten.locate import Locating, Place
+from pkt_bench_laten.locate import Place
 from pkt_bench_nuggets.sensitivity import sensitivity as summed_sensitivity
 from pkt_bench_nuggets.window import best_window
 

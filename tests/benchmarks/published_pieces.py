@@ -12,8 +12,8 @@ from published_ours import MODULES
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from pkt_bench import Locating
 from pkt_bench_laten.anatomy import KIND
-from pkt_bench_laten.locate import Locating
 
 LENGTHS = [98, 104, 112, 120, 125, 131, 140, 146, 152, 160, 171, 180, 190, 206, 223, 245]
 """Tokens of the 16 records of a step: the shortest, mean and longest of GSM8K under an 8k vocabulary."""

@@ -99,6 +99,7 @@ def test_unaligned_adds_the_teachers_neurons_as_they_are_and_trains_nothing(pico
         assert torch.equal(weight, done.student.state_dict()[name]), name
     assert (context.ledger.tokens_trained, context.ledger.trainable_parameters) == (0, 0)
     assert done.notes["translator"] == "crop"
+    assert all(neurons.shape[-1] == 24 for neurons in done.payload.values())
 
 
 def test_what_moved_under_noise_is_the_norms_alone(pico_contexts):

@@ -4,11 +4,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from pkt_bench import Locating
 from pkt_bench.testing import pico_pair
 from pkt_bench_laten import FAMILIES
 from pkt_bench_laten.anatomy import heads, linear
 from pkt_bench_laten.internals import read_internals
-from pkt_bench_laten.locate import Locating, score, view
+from pkt_bench_laten.locate import score, view
 
 SEQUENCES = ((256, 7, 8, 9, 10, 200), (256, 3), (5, 4, 3))
 

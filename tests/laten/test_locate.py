@@ -7,16 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pkt_bench import Locating, locating
+from pkt_bench.data import ENDING
 from pkt_bench_laten.internals import read_internals
 from pkt_bench_laten.locate import (
-    ENDING,
     Lens,
-    Locating,
     Scores,
     choose_places,
     exact_scores,
     first_order_scores,
-    locating,
     neuron_count,
     ranked,
     score,

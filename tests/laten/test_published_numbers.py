@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pkt_bench import Locating, locating
 from pkt_bench.data import Encoded, alignment_batches
 from pkt_bench_laten.align import Lesson, accumulate_gradients, one_cycle
 from pkt_bench_laten.anatomy import weights_of
 from pkt_bench_laten.hypernetwork import Hypernetwork
 from pkt_bench_laten.inject import merge, take
 from pkt_bench_laten.internals import read_internals
-from pkt_bench_laten.locate import Locating, Place, choose_places, locating, ranked, score
+from pkt_bench_laten.locate import Place, choose_places, ranked, score
 
 MODULES = ("up_proj", "down_proj", "v_proj", "o_proj")
 KIND = {"up_proj": "ffn", "down_proj": "ffn", "v_proj": "attn", "o_proj": "attn"}

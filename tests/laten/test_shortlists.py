@@ -69,7 +69,8 @@ def test_first_order_scores_are_always_a_table(pico_contexts):
 
 
 def test_the_rankings_of_a_record_alone_and_of_those_that_decide_are_told_apart(pico_contexts, pico_model):
-    from pkt_bench_laten.locate import Locating, view
+    from pkt_bench import Locating
+    from pkt_bench_laten.locate import view
 
     model = pico_model(3)
     seen = view(model, [Locating((3, 5, 7), 9), Locating((8, 1), 4)], norm="rms", attention="self")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import subprocess
 import sys
@@ -139,6 +140,22 @@ def test_the_oracle_injects_the_candidate_with_the_best_test_score_and_says_so(p
     assert done.notes["test_scores"] == [[2, 0.2, 0.25], [3, 0.2, 0.75], [2, 0.5, 0.5], [3, 0.5, 0.75]]
     assert (done.notes["step"], done.notes["rate"]) == (3, 0.2)
     assert len(seen) == 4
+
+
+def test_a_candidate_whose_loss_is_no_number_never_wins(pico_contexts, monkeypatch):
+    losses = iter([5.9, math.nan, 5.5, math.inf, 5.7])
+    monkeypatch.setattr("pkt_bench_laten.choose.mean_loss", lambda *_: next(losses))
+
+    done = transfer(pico_contexts()())
+
+    assert done.notes["validation_loss_injected"] == 5.5
+
+
+def test_no_candidate_with_a_number_is_an_error_that_names_the_rate(pico_contexts, monkeypatch):
+    monkeypatch.setattr("pkt_bench_laten.choose.mean_loss", lambda *_: math.nan)
+
+    with pytest.raises(PktBenchError, match=r"is no number.\n  Lower laten.learning_rate"):
+        transfer(pico_contexts()())
 
 
 def test_a_transfer_that_does_not_help_is_injected_all_the_same_and_says_so(pico_contexts):

@@ -8,7 +8,7 @@ from peft import PeftModel
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
-from pkt_bench import Question
+from pkt_bench import Control, Question
 from pkt_bench.adapters import adapted_paths
 from pkt_bench.models import architecture
 from pkt_bench.settings import parse_settings
@@ -161,6 +161,27 @@ def test_what_it_cannot_do_is_skipped_with_the_reason(tmp_path, name, settings, 
     said = skip_postpkt(question)
 
     assert said is None if reason is None else re.search(reason, said or "")
+
+
+@pytest.mark.parametrize(
+    ("start", "settings", "skipped"),
+    [("pissa", {"structure": "random"}, True), ("pissa", {"init": "gaussian"}, False), ("nuggets", {}, False)],
+)
+def test_a_control_of_what_the_start_does_not_use_is_skipped(tmp_path, start, settings, skipped):
+    pair = pico_pair(tmp_path)
+    question = Question(
+        pair=pair,
+        teacher=architecture(pair.teacher),
+        student=architecture(pair.student),
+        same_tokenizer=True,
+        suite=pico_suite(tmp_path),
+        settings=PostPktSettings(**{"init": start, **settings}),
+        control=Control("some", "without something", ("postpkt",), settings),
+    )
+
+    said = skip_postpkt(question)
+
+    assert (said is not None and "nothing comes from the teacher" in said) == skipped
 
 
 @pytest.mark.parametrize(("start", "skipped"), [("nuggets", True), ("pissa", False), ("gaussian", False)])

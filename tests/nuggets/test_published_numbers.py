@@ -67,11 +67,14 @@ def test_the_kept_layers_are_the_published_ones(golden):
 
     assert scores == pytest.approx(golden.manifest["layer_scores"], rel=1e-4)
     assert kept(golden) == golden.manifest["kept_layers"]
+    ranking = sorted(range(len(scores)), key=lambda layer: -scores[layer])
+    assert ranking == golden.manifest["layer_ranking"]
 
 
 def test_every_window_has_the_published_corner(golden):
     found = extracted(golden)
 
+    assert len(found) >= 23
     for name, expected in golden.manifest["windows"].items():
         source, window, _ = found[name]
         assert (source, [window.row, window.column]) == (expected["teacher"], expected["corner"]), name
@@ -112,3 +115,15 @@ def test_injection_leaves_the_students_logits_and_freezes_the_published_weights(
         expected = golden.tensor(f"frozen/{name}")
         frozen = student.get_submodule(name.removesuffix(".weight")).base_layer.weight
         assert (frozen - expected).norm() <= 1e-3 * expected.norm(), name
+    with torch.no_grad(), model.disable_adapter():
+        shifted = model(input_ids=probe).logits[0, -12:]
+    expected = golden.tensor("logits/frozen_base_without_adapter")
+    assert (shifted - expected).abs().max() <= 1e-2 * expected.abs().max()
+    with torch.no_grad():
+        untouched = golden.model("student")(input_ids=probe).logits[0, -12:]
+    torch.testing.assert_close(untouched, golden.tensor("logits/student"), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["sens/full", "sens/rowsum", "sens/colsum", "svals", "BA", "frozen", "logits"])
+def test_every_kind_of_number_is_there_to_be_compared(golden, kind):
+    assert len(golden.names(f"{kind}/")) >= 3
