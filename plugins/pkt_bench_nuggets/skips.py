@@ -78,8 +78,8 @@ def _nothing_to_take_away(question: Question) -> str | None:
     if control is None or settings.init == "nuggets" or "init" in control.settings:
         return None
     return (
-        f"with postpkt.init={settings.init} nothing comes from the teacher, so without '{control.name}' it is the same;"
-        " controls are of --set postpkt.init=nuggets"
+        f"with postpkt.init={settings.init} nothing comes from the teacher, so '{control.name}' is postpkt itself;"
+        " it is a control of postpkt.init=nuggets"
     )
 
 
