@@ -217,6 +217,10 @@ class Suite:
 # ---------------------------------------------------------------- methods
 
 
+LARGE = 10**9
+"""Parameters from which a teacher is read layer by layer where a method's `stream` is unset."""
+
+
 @dataclass(frozen=True)
 class Question:
     """What a method is asked before anything is loaded: could you do this pair and suite, with these settings?
@@ -231,6 +235,16 @@ class Question:
     suite: Suite
     settings: Any
     control: Control | None = None
+
+    def streams_teacher(self, *, stream: bool | None) -> bool:
+        """Whether a method reads the teacher layer by layer: as its setting says, or where unset, if it is large.
+
+        A teacher that a control changes in memory cannot be read from its files.
+        """
+        if stream is not None:
+            return stream
+        in_memory = self.control is not None and self.control.teacher is not None
+        return self.teacher.parameters >= LARGE and not in_memory
 
 
 def never_skip(question: Question) -> str | None:  # noqa: ARG001 - the signature of every `skip`

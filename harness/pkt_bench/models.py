@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench.domain import Architecture, ModelRef, Pair
+from pkt_bench.domain import LARGE, Architecture, ModelRef, Pair
 from pkt_bench.errors import ContractError, IntegrityError, RequestError
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from pkt_bench.streaming import LayerStream
-
-LARGE = 1_000_000_000
-"""Parameters from which on a teacher is read layer by layer."""
 
 TOKENIZER_FILES = (
     "tokenizer.json",

@@ -14,22 +14,10 @@ from pkt_bench import Architecture, Estimate, Question
 from pkt_bench_laten.anatomy import SCORE, Module, ScoreName
 from pkt_bench_laten.settings import LatenSettings
 
-LARGE = 10**9
-"""Parameters from which a teacher is read layer by layer where `stream` is unset."""
-
 
 def needs_of_laten(question: Question) -> Sequence[Estimate]:
     """Locating in both models, and aligning and choosing with the student."""
     return [*_locate(question), *_align(question), *_choose(question)]
-
-
-def is_streamed(question: Question) -> bool:
-    """Whether the teacher is read layer by layer."""
-    stream = question.settings.stream
-    if stream is not None:
-        return bool(stream)
-    in_memory = question.control is not None and question.control.teacher is not None
-    return question.teacher.parameters >= LARGE and not in_memory
 
 
 def neurons_injected(question: Question, rate: float) -> int:
@@ -45,7 +33,7 @@ def _locate(question: Question) -> list[Estimate]:
     table, held = teacher.vocabulary * teacher.hidden, _internals(teacher)
     tables = 1 if teacher.tied else 2
     texts = records * (held + 6 * teacher.vocabulary)
-    if is_streamed(question):
+    if question.streams_teacher(stream=question.settings.stream):
         weights = 2 * teacher.layer_parameters + tables * table + records * window * teacher.hidden
         memory = Estimate(
             "locate: memory, teacher streamed",

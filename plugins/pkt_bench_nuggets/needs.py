@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from pkt_bench import Architecture, Estimate, Question, adapted_modules
 from pkt_bench_nuggets.settings import NuggetsSettings, PostPktSettings
 
-LARGE = 10**9
-"""Parameters from which a teacher is read layer by layer where `stream` is unset."""
 OUTSIDE = {"embed_tokens", "lm_head"}
 
 
@@ -31,15 +29,6 @@ def needs_of_postpkt(question: Question) -> Sequence[Estimate]:
     return [*teacher, *_tune(question, aligned if settings.data == "align" else _train_records(question))]
 
 
-def is_streamed(question: Question) -> bool:
-    """Whether the teacher is read layer by layer."""
-    stream = question.settings.stream
-    if stream is not None:
-        return bool(stream)
-    in_memory = question.control is not None and question.control.teacher is not None
-    return question.teacher.parameters >= LARGE and not in_memory
-
-
 def _locate(question: Question) -> list[Estimate]:
     settings: NuggetsSettings = question.settings
     if settings.layers != "sensitivity" and settings.structure == "random":
@@ -49,7 +38,7 @@ def _locate(question: Question) -> list[Estimate]:
     seeds = min(settings.seed_records, len(question.suite.records("extract")))
     table = teacher.vocabulary * teacher.hidden
     tables = 1 if teacher.tied else 2
-    if is_streamed(question):
+    if question.streams_teacher(stream=question.settings.stream):
         inputs = 4.0 * seeds * window * (teacher.layers + 1) * teacher.hidden
         memory = Estimate(
             "locate: memory, teacher streamed",
@@ -82,12 +71,12 @@ def _extract(question: Question) -> list[Estimate]:
     teacher, student = question.teacher, question.student
     shapes = _shapes(student, question.settings)
     large = max((math.prod(teacher.module_shape(module)) for module, _, _ in shapes), default=0)
-    held = 0 if is_streamed(question) else teacher.parameters
+    held = 0 if question.streams_teacher(stream=question.settings.stream) else teacher.parameters
     factors = sum(times * (2.0 * math.prod(shape) * min(shape) + 9.0 * min(shape) ** 3) for _, shape, times in shapes)
     return [
         Estimate(
             "extract: memory",
-            ("" if is_streamed(question) else "4 N_T + ")
+            ("" if question.streams_teacher(stream=question.settings.stream) else "4 N_T + ")
             + "18 m_T n_T of the largest matrix: weight, as stored, sensitivity, the same transposed, flags",
             4.0 * held + 18.0 * large,
             "bytes",

@@ -136,6 +136,23 @@ def test_with_data_align_it_learns_the_records_of_the_alignment_each_once_an_epo
 # ---------------------------------------------------------------- skips
 
 
+@pytest.fixture
+def question(tmp_path):
+    def ask(settings, *, name="pico", control=None, **student):
+        pair = pico_pair(tmp_path, student=student)
+        return Question(
+            pair=pair,
+            teacher=architecture(pair.teacher),
+            student=architecture(pair.student),
+            same_tokenizer=True,
+            suite=pico_suite(tmp_path, name=name),
+            settings=PostPktSettings(**settings),
+            control=control,
+        )
+
+    return ask
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "reason"),
     [
@@ -147,18 +164,8 @@ def test_with_data_align_it_learns_the_records_of_the_alignment_each_once_an_epo
         ("humaneval_instruct", {}, None),
     ],
 )
-def test_what_it_cannot_do_is_skipped_with_the_reason(tmp_path, name, settings, reason):
-    pair = pico_pair(tmp_path)
-    question = Question(
-        pair=pair,
-        teacher=architecture(pair.teacher),
-        student=architecture(pair.student),
-        same_tokenizer=True,
-        suite=pico_suite(tmp_path, name=name),
-        settings=PostPktSettings(**settings),
-    )
-
-    said = skip_postpkt(question)
+def test_what_it_cannot_do_is_skipped_with_the_reason(question, name, settings, reason):
+    said = skip_postpkt(question(settings, name=name))
 
     assert said is None if reason is None else re.search(reason, said or "")
 
@@ -167,33 +174,16 @@ def test_what_it_cannot_do_is_skipped_with_the_reason(tmp_path, name, settings, 
     ("start", "settings", "skipped"),
     [("pissa", {"structure": "random"}, True), ("pissa", {"init": "gaussian"}, False), ("nuggets", {}, False)],
 )
-def test_a_control_of_what_the_start_does_not_use_is_skipped(tmp_path, start, settings, skipped):
-    pair = pico_pair(tmp_path)
-    question = Question(
-        pair=pair,
-        teacher=architecture(pair.teacher),
-        student=architecture(pair.student),
-        same_tokenizer=True,
-        suite=pico_suite(tmp_path),
-        settings=PostPktSettings(**{"init": start, **settings}),
-        control=Control("some", "without something", ("postpkt",), settings),
-    )
+def test_a_control_of_what_the_start_does_not_use_is_skipped(question, start, settings, skipped):
+    control = Control("some", "without something", ("postpkt",), settings)
 
-    said = skip_postpkt(question)
+    said = skip_postpkt(question({"init": start, **settings}, control=control))
 
     assert (said is not None and "nothing comes from the teacher" in said) == skipped
 
 
 @pytest.mark.parametrize(("start", "skipped"), [("nuggets", True), ("pissa", False), ("gaussian", False)])
-def test_a_student_deeper_than_its_teacher_can_start_from_itself_alone(tmp_path, start, skipped):
-    pair = pico_pair(tmp_path, student={"num_hidden_layers": 4})
-    question = Question(
-        pair=pair,
-        teacher=architecture(pair.teacher),
-        student=architecture(pair.student),
-        same_tokenizer=True,
-        suite=pico_suite(tmp_path),
-        settings=PostPktSettings(init=start),
-    )
+def test_a_student_deeper_than_its_teacher_can_start_from_itself_alone(question, start, skipped):
+    asked = question({"init": start}, num_hidden_layers=4)
 
-    assert (skip_postpkt(question) is not None) == skipped
+    assert (skip_postpkt(asked) is not None) == skipped
