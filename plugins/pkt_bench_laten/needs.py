@@ -34,10 +34,12 @@ def _locate(question: Question) -> list[Estimate]:
     tables = 1 if teacher.tied else 2
     texts = records * (held + 6 * teacher.vocabulary)
     if question.streams_teacher(stream=question.settings.stream):
-        weights = 2 * teacher.layer_parameters + tables * table + records * window * teacher.hidden
+        # a table being read is there twice, as stored and as used, with a flag for each entry
+        read = (tables + 1.25) * table
+        weights = 2 * teacher.layer_parameters + read + records * window * teacher.hidden
         memory = Estimate(
             "locate: memory, teacher streamed",
-            "4 x (2 layer + tables + E (w d_T + L_T (6 d_T + 3 f + 4 h) + 6 V))",
+            "4 x (2 layer + tables + 1.25 table + E (w d_T + L_T (6 d_T + 3 f + 4 h) + 6 V))",
             4.0 * (weights + texts),
             "bytes",
         )
@@ -83,8 +85,8 @@ def _align(question: Question) -> list[Estimate]:
     return [
         Estimate(
             "extract: memory",
-            "4 R d_T + 9 f d_T: the neurons, and one weight of the teacher as stored and as read",
-            4.0 * injected * teacher.hidden + 9.0 * teacher.ffn * teacher.hidden,
+            "8 R d_T + 9 f d_T: neurons one by one and stacked, a weight as stored and as read",
+            8.0 * injected * teacher.hidden + 9.0 * teacher.ffn * teacher.hidden,
             "bytes",
         ),
         Estimate("align: knowledge", "4 R d_T", 4.0 * injected * teacher.hidden, "bytes"),

@@ -278,7 +278,7 @@ def run_laten(context, estimates):
     with watch.stage("laten locate", bound_of(estimates, "locate"), rows):
         found = located.locate(context)
     teacher_places, _ = found.final(max(context.settings.inject_rates), context.settings.modules)
-    with watch.stage("laten extract", bound_of(estimates, "align: knowledge"), rows):
+    with watch.stage("laten extract", bound_of(estimates, "extract"), rows):
         found.knowledge(teacher_places)
     return rows
 

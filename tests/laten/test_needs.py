@@ -36,7 +36,7 @@ def test_a_large_teacher_is_streamed_and_needs_a_layer_and_the_tables(needs_of):
     found = needs_of(max_length=256)
 
     held = 40 * (6 * 5120 + 3 * 13_824 + 4 * 5120)
-    expected = 4 * (2 * LAYER_T + 2 * 32_000 * 5120 + RECORDS * (256 * 5120 + held + 6 * 32_000))
+    expected = 4 * (2 * LAYER_T + 3.25 * 32_000 * 5120 + RECORDS * (256 * 5120 + held + 6 * 32_000))
     assert found["locate: memory, teacher streamed"].amount == expected
     assert needs_of(stream=False)["locate: memory, teacher resident"].amount == 4 * (
         N_T + LAYER_T + RECORDS * (held + 6 * 32_000)
