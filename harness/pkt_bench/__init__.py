@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         Cell,
         Control,
         Estimate,
+        Executor,
+        Job,
         Message,
         Method,
         ModelRef,
@@ -30,8 +32,16 @@ if TYPE_CHECKING:
         Split,
         Suite,
         Task,
+        Tracker,
     )
-    from pkt_bench.errors import ContractError, PktBenchError, UnavailableError
+    from pkt_bench.errors import (
+        ContractError,
+        DivergedError,
+        Interrupted,
+        OverBudgetError,
+        PktBenchError,
+        UnavailableError,
+    )
     from pkt_bench.factors import Factors, leading_factors, split_factors
     from pkt_bench.hookspecs import hookimpl
     from pkt_bench.models import LoadedPair
@@ -39,7 +49,7 @@ if TYPE_CHECKING:
     from pkt_bench.settings import AdapterSettings, FinetuneSettings, Settings
     from pkt_bench.starts import principal_start
     from pkt_bench.streaming import LayerStream, Passage
-    from pkt_bench.training import DivergedError, Trained, cross_entropy, finetune, mean_loss, supervised_logits
+    from pkt_bench.training import Trained, cross_entropy, finetune, mean_loss, supervised_logits
     from pkt_bench.transfer import TransferContext, Transferred
 
 __version__ = "0.1.0"
@@ -52,6 +62,8 @@ _ROOMS = {
         "Cell",
         "Control",
         "Estimate",
+        "Executor",
+        "Job",
         "Message",
         "Method",
         "ModelRef",
@@ -65,8 +77,16 @@ _ROOMS = {
         "Split",
         "Suite",
         "Task",
+        "Tracker",
     ),
-    "errors": ("ContractError", "PktBenchError", "UnavailableError"),
+    "errors": (
+        "ContractError",
+        "DivergedError",
+        "Interrupted",
+        "OverBudgetError",
+        "PktBenchError",
+        "UnavailableError",
+    ),
     "factors": ("Factors", "leading_factors", "split_factors"),
     "hookspecs": ("hookimpl",),
     "models": ("LoadedPair",),
@@ -74,7 +94,7 @@ _ROOMS = {
     "settings": ("AdapterSettings", "FinetuneSettings", "Settings"),
     "starts": ("principal_start",),
     "streaming": ("LayerStream", "Passage"),
-    "training": ("DivergedError", "Trained", "cross_entropy", "finetune", "mean_loss", "supervised_logits"),
+    "training": ("Trained", "cross_entropy", "finetune", "mean_loss", "supervised_logits"),
     "transfer": ("TransferContext", "Transferred"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
@@ -89,8 +109,11 @@ __all__ = [
     "DivergedError",
     "Encoded",
     "Estimate",
+    "Executor",
     "Factors",
     "FinetuneSettings",
+    "Interrupted",
+    "Job",
     "LayerStream",
     "Limits",
     "LoadedPair",
@@ -99,6 +122,7 @@ __all__ = [
     "Method",
     "ModelRef",
     "Outcome",
+    "OverBudgetError",
     "Pair",
     "Passage",
     "PktBenchError",
@@ -111,6 +135,7 @@ __all__ = [
     "Split",
     "Suite",
     "Task",
+    "Tracker",
     "Trained",
     "TransferContext",
     "Transferred",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from transformers import PreTrainedModel
 
+    from pkt_bench.executors.base import Execute
     from pkt_bench.transfer import TransferContext, Transferred
 
 Split = Literal["extract", "align", "train", "validation"]
@@ -31,13 +32,27 @@ USES: tuple[Use, ...] = get_args(Use)
 
 
 class Outcome(StrEnum):
-    """How an attempt at a cell ended. Only `done` counts as done when a run is resumed."""
+    """How an attempt at a cell ended. Only `done` counts as done when a run is resumed.
+
+    `failed`: something raised, or a process ended without a result. `contract`: the method broke a promise of its hook.
+    `diverged`: numbers left the finite range. `crashed`: the process made a fault of its own (SIGSEGV, SIGABRT).
+    `killed`: somebody else ended it. `timeout`, `out-of-memory`, `out-of-disk`: a limit of the cell, or of the machine.
+    `over-budget`: the method asked for more than every method of the sweep may have.
+    """
 
     DONE = "done"
     SKIPPED = "skipped"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     NO_EFFECT = "no-effect"
+    CONTRACT = "contract"
+    DIVERGED = "diverged"
+    CRASHED = "crashed"
+    KILLED = "killed"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out-of-memory"
+    OUT_OF_DISK = "out-of-disk"
+    OVER_BUDGET = "over-budget"
 
 
 # ---------------------------------------------------------------- models
@@ -337,7 +352,64 @@ class Method:
         )
 
 
+# ---------------------------------------------------------------- who runs cells, and who is told
+
+
+@dataclass(frozen=True)
+class Executor:
+    """What a plugin yields from `pkt_bench_executors`: a way to run cells.
+
+    Attributes:
+        name: as typed after `--executor`.
+        summary: one line for `ls executors`.
+        execute: `execute(jobs, slots, moments, settings)`, see `executors.base.Execute`.
+        settings: the pydantic model of what `--set NAME.FIELD=VALUE` may say to it.
+        missing: a sentence naming the extra to install, where it cannot be used here; called before anything starts.
+    """
+
+    name: str
+    summary: str
+    execute: Execute
+    settings: type[BaseModel]
+    missing: Callable[[], str | None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """What a plugin yields from `pkt_bench_trackers`: a service that is told how a run goes, if `--track` names it.
+
+    Attributes:
+        name: as typed after `--track`.
+        summary: one line for `ls trackers`.
+        start: `start(settings, out)` opens it for the run folder `out` and gives an object whose methods implement the
+            moments (`pkt_bench_cell_started` and so on, marked with `hookimpl`). What it raises is said, and the run
+            goes on without it.
+        settings: the pydantic model of what `--set NAME.FIELD=VALUE` may say to it.
+        missing: as an executor's.
+    """
+
+    name: str
+    summary: str
+    start: Callable[[Any, Path], object]
+    settings: type[BaseModel]
+    missing: Callable[[], str | None] = lambda: None
+
+
 # ---------------------------------------------------------------- cells and runs
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every method of a sweep may spend on one student; None is as much as it likes.
+
+    `tokens` and `steps` of all training a transfer does, every try of a grid included; `trainable` parameters at once;
+    `seconds` of the transfer, loading the models left out. A method that needs more ends as `over-budget`.
+    """
+
+    tokens: int | None = None
+    steps: int | None = None
+    trainable: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -349,6 +421,32 @@ class Knobs:
     batch_size: int = 16
     threads: int = 1
     limit: int | None = None
+    budget: Budget = field(default_factory=Budget)
+
+
+@dataclass(frozen=True)
+class CellLimits:
+    """What one cell may take of the machine before it is ended: no part of its key, for it moves no number.
+
+    `seconds` of wall time for both phases together, `memory_bytes` resident in its processes, `disk_bytes` written by
+    it. None: no limit.
+    """
+
+    seconds: float | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """How much a phase computes at once; halved when the memory does not suffice.
+
+    `pass_tokens` are the padded tokens of one training pass: gradients of several passes add up to the same step, so
+    it changes bits at most. `score_batch` are the documents of a scoring batch, and the row's `batch_size`.
+    """
+
+    pass_tokens: int
+    score_batch: int
 
 
 @dataclass(frozen=True)
@@ -403,6 +501,9 @@ class Job:
     plugins: tuple[Path, ...]
     out: Path
     fresh: bool = False
+    limits: CellLimits = CellLimits()
+    expected_seconds: float | None = None
+    """What a cell like it took before, for whoever shows the time left."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@
     |- UnavailableError  3  this machine cannot do it: no data, no sandbox, a broken plugin asked for
     |- StorageError       4  the run folder cannot be written
     |- IntegrityError     5  weights or stored rows are not what they were
-    `- ContractError      1  a plugin broke a promise; fails its cell, never the run
+    |- ContractError      1  a plugin broke a promise; fails its cell, never the run
+    |- DivergedError      1  numbers left the finite range; the cell ends as diverged
+    `- OverBudgetError    1  a method needs more than the sweep allows; the cell ends as over-budget
 
 A message says who, what was given, what was allowed and what to do next, and is raised before the expensive step.
 """
@@ -48,6 +50,14 @@ class IntegrityError(PktBenchError):
 
 class ContractError(PktBenchError):
     """A plugin broke a promise of its hook. The cell fails with this as its reason; the run goes on."""
+
+
+class DivergedError(PktBenchError):
+    """A loss, a gradient or a weight is NaN or infinite. The cell ends as `diverged`."""
+
+
+class OverBudgetError(PktBenchError):
+    """A method needs more than `--budget` allows every method of the sweep. The cell ends as `over-budget`."""
 
 
 class Interrupted(BaseException):

@@ -7,11 +7,12 @@ exception in one is reported and never fails a cell.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pluggy
 
-from pkt_bench.domain import Cell, Control, Method, Pair, Run, Suite
+from pkt_bench.domain import Cell, Control, Executor, Method, Pair, Run, Suite, Tracker
 
 PROJECT = "pkt_bench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -39,6 +40,21 @@ def pkt_bench_controls() -> Iterable[Control]:  # type: ignore[empty-body]
 
 
 @hookspec
+def pkt_bench_executors() -> Iterable[Executor]:  # type: ignore[empty-body]
+    """Offer ways to run cells: `--executor NAME`. An executor tells the moments of the cells it runs."""
+
+
+@hookspec
+def pkt_bench_trackers() -> Iterable[Tracker]:  # type: ignore[empty-body]
+    """Offer services that are told how a run goes: `--track NAME` opens one, and it is told every moment below."""
+
+
+@hookspec
+def pkt_bench_run_started(out: Path, cells: Sequence[Cell]) -> None:
+    """A run begins that will run `cells` into the run folder `out`."""
+
+
+@hookspec
 def pkt_bench_cell_started(cell: Cell) -> None:
     """A cell begins. Told once per attempt."""
 
@@ -51,3 +67,8 @@ def pkt_bench_stage_reached(cell: Cell, stage: str, fraction: float | None) -> N
 @hookspec
 def pkt_bench_cell_finished(cell: Cell, run: Run) -> None:
     """A cell ended, whatever its outcome, and its rows are in the store."""
+
+
+@hookspec
+def pkt_bench_run_finished(out: Path, runs: Sequence[Run]) -> None:
+    """A run ended, on its own or interrupted: `runs` are the attempts it made. The place to flush and close."""

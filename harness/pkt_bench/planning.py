@@ -361,8 +361,9 @@ def _unknown_settings(request: Request, registry: Registry, methods: list[Offer[
     for offer in methods:
         if offer.item.control is not None:
             taking_part |= {offer.item.control_of, f"{offer.distribution}/{offer.item.control_of}"}
+    others = {"process", "inline", *(offer.item.name for offer in (*registry.executors, *registry.trackers))}
     for name in dict.fromkeys((*request.settings, *request.sweep)):
-        if name in taking_part:
+        if name in taking_part or name in others:
             continue
         try:
             registry.methods.get(name)

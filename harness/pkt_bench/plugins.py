@@ -22,12 +22,12 @@ from typing import Any, Generic, Literal, TypeVar
 import pluggy
 
 from pkt_bench import hookspecs
-from pkt_bench.domain import Control, Method, Pair, Suite
+from pkt_bench.domain import Control, Executor, Method, Pair, Suite, Tracker
 from pkt_bench.errors import ContractError, RequestError, UnavailableError, unknown_name
 
 GROUP = "pkt_bench"
 Status = Literal["ok", "clash", "broken", "disabled"]
-T = TypeVar("T", Method, Pair, Suite, Control)
+T = TypeVar("T", Method, Pair, Suite, Control, Executor, Tracker)
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ class Registry:
     pairs: Shelf[Pair]
     suites: Shelf[Suite]
     controls: Shelf[Control]
+    executors: Shelf[Executor]
+    trackers: Shelf[Tracker]
 
 
 def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) -> Registry:
@@ -153,12 +155,16 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
         "pkt_bench_pairs": Shelf("pair"),
         "pkt_bench_suites": Shelf("suite"),
         "pkt_bench_controls": Shelf("control"),
+        "pkt_bench_executors": Shelf("executor"),
+        "pkt_bench_trackers": Shelf("tracker"),
     }
     types: dict[str, type[Any]] = {
         "pkt_bench_methods": Method,
         "pkt_bench_pairs": Pair,
         "pkt_bench_suites": Suite,
         "pkt_bench_controls": Control,
+        "pkt_bench_executors": Executor,
+        "pkt_bench_trackers": Tracker,
     }
     providers = []
     asked = {str(Path(file).resolve()) for file in files}
@@ -188,6 +194,8 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
         shelves["pkt_bench_pairs"],
         shelves["pkt_bench_suites"],
         shelves["pkt_bench_controls"],
+        shelves["pkt_bench_executors"],
+        shelves["pkt_bench_trackers"],
     )
 
 

@@ -43,8 +43,22 @@ class Request(Settings):
     """Documents per batch when scoring. Part of what a score is: another size gives other bits."""
     threads: int = Field(default=1, ge=1, le=256)
     """Threads torch may use in a cell. Part of what a score is."""
-    executor: Literal["process", "inline"] = "process"
-    """`process`: each phase of each cell in a process of its own; `inline`: all in this one, for debugging."""
+    executor: str = "process"
+    """`process`: each phase of each cell in a process of its own; `inline`: all in this one, for debugging; others come
+    with plugins."""
+    track: tuple[str, ...] = ()
+    """Trackers to tell how the run goes: pkt-bench ls trackers."""
+    retry: tuple[str, ...] = ("all",)
+    """Outcomes of earlier attempts after which a cell is run again: failed,timeout or all or none. Cells that were
+    interrupted or never tried always run."""
+    budget: dict[str, float] = Field(default_factory=dict)
+    """What every method may spend on one student: tokens, steps, trainable (parameters), seconds."""
+    cell_seconds: float | None = Field(default=None, gt=0)
+    """Wall time after which a cell is ended as `timeout`."""
+    cell_memory: int | None = Field(default=None, ge=1 << 20)
+    """Memory a cell's processes may hold, in bytes or as 8GB; unset means its share of nine tenths of the machine's."""
+    cell_disk: int | None = Field(default=None, ge=1 << 20)
+    """What a cell may write to disk, in bytes or as 8GB."""
     slots: int | None = Field(default=None, ge=1, le=1024)
     """Cells under way at once; unset means as many as the processor has cores for."""
     out: Path = Path("runs")

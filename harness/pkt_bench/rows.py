@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pkt_bench import __version__
-from pkt_bench.domain import Item, Run, Score, canonical, digest_of
+from pkt_bench.domain import Budget, Item, Run, Score, canonical, digest_of
 from pkt_bench.environment import LIBRARIES
 from pkt_bench_leaderboards import schema
 
@@ -143,9 +143,16 @@ def _provenance(run: Run) -> dict[str, Any]:
         "device": knobs.device,
         "dtype": knobs.dtype,
         "threads": knobs.threads,
-        "batch_size": knobs.batch_size,
+        "batch_size": environment.get("batch_size", knobs.batch_size),
+        "pass_tokens": environment.get("pass_tokens"),
+        "budget": _json(budget) if (budget := _given(knobs.budget)) else None,
+        "host": environment.get("host"),
         "created_at": timestamp(run.created_at),
     }
+
+
+def _given(budget: Budget) -> dict[str, float]:
+    return {name: value for name, value in asdict(budget).items() if value is not None}
 
 
 def item_rows(run: Run, items: Sequence[Item]) -> list[dict[str, Any]]:

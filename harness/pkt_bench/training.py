@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pkt_bench.errors import ContractError, PktBenchError
+from pkt_bench.errors import ContractError, DivergedError
 
 if TYPE_CHECKING:
     import torch
@@ -38,10 +38,6 @@ Objective = Callable[["PreTrainedModel", "Sequence[Encoded]"], "torch.Tensor"]
 
 Redraw = Callable[["PreTrainedModel", "list[Encoded]"], "list[Encoded]"]
 """`redraw(model, batch)`: what to learn from instead of `batch`, such as answers that the model has just written."""
-
-
-class DivergedError(PktBenchError):
-    """Training left the finite numbers: the loss or the gradient is NaN or infinite."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Columns are added under a higher number; none is ever renamed, narrowed or given another type."""
 
 Kind = Literal["string", "int", "float", "bool", "time"]
@@ -119,7 +119,13 @@ RUNS: tuple[Field, ...] = (
     Field("selection", "string", "How a setting was chosen: fixed, validation or oracle."),
     Field("notes", "string", "What else the method said of itself, as a JSON object."),
     # outcome
-    Field("outcome", "string", "done, skipped, failed, interrupted or no-effect.", nullable=False),
+    Field(
+        "outcome",
+        "string",
+        "done, skipped, or how it ended otherwise: failed, contract, diverged, crashed, killed, timeout, "
+        "out-of-memory, out-of-disk, over-budget, no-effect, interrupted.",
+        nullable=False,
+    ),
     Field("reason", "string", "Why the outcome is not done; empty where it is.", nullable=False),
     # provenance
     Field("pkt_bench_version", "string", "Version of pkt-bench that wrote the row."),
@@ -132,7 +138,14 @@ RUNS: tuple[Field, ...] = (
     Field("device", "string", "Device asked for."),
     Field("dtype", "string", "Type of the weights while computing."),
     Field("threads", "int", "Threads torch was pinned to."),
-    Field("batch_size", "int", "Batch size, always a number."),
+    Field(
+        "batch_size", "int", "Documents in a scoring batch, always a number; halved where the memory did not suffice."
+    ),
+    Field("pass_tokens", "int", "Padded tokens of a training pass; halved where the memory did not suffice."),
+    Field(
+        "budget", "string", "What every method of the sweep could spend, as a JSON object; null: as much as it liked."
+    ),
+    Field("host", "string", "Machine that ran it."),
     Field("data_hash", "string", "Digest of the suite's records."),
     Field("prompt_hash", "string", "Digest of how records are rendered as prompts."),
     Field("scoring_hash", "string", "Digest of the suite's code and of its task files: what judges an answer."),

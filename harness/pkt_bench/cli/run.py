@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from pkt_bench.cli.board import board as show_board
 from pkt_bench.errors import Interrupted
 
 if TYPE_CHECKING:
+    from pkt_bench.domain import Executor
     from pkt_bench.executors import Moments
     from pkt_bench.planning import Plan
 
@@ -47,6 +48,7 @@ def run(
     """Run every cell that is not done, score the students, record them, and show the board."""
     flags = {name: value for name, value in locals().items() if name not in {"json", "dry_run"}}
     flags["plugins"] = flags.pop("plugin")
+    from pkt_bench import executors
     from pkt_bench.pipeline import record_skips
     from pkt_bench.planning import make_plan
     from pkt_bench.tui import plan as plan_view
@@ -54,6 +56,9 @@ def run(
 
     with _signals():
         request, registry, store = options.read(flags)
+        engine, engine_settings = executors.choose(
+            request.executor, request.settings.get(request.executor, {}), registry
+        )
         if not dry_run:
             store.check_writable()
         plan = make_plan(request, registry, store)
@@ -63,7 +68,7 @@ def run(
         plan_view.print_json(plan) if json else plan_view.print_summary(plan)
         record_skips(plan.skips, store)
         with Announcer(registry, plan, json=json) as announcer:
-            interrupted = _execute(plan, announcer)
+            interrupted = _execute(plan, engine, engine_settings, announcer)
         if plan.done or plan.skips or announcer.outcomes:
             store.write_board()
         announcer.summarise(request.out)
@@ -77,15 +82,15 @@ def run(
             raise typer.Exit(1)
 
 
-def _execute(plan: Plan, moments: Moments) -> Interrupted | None:
+def _execute(
+    plan: Plan,
+    executor: Executor,
+    settings: Any,  # noqa: ANN401 - the executor's own
+    moments: Moments,
+) -> Interrupted | None:
     """Runs the plan's jobs; gives the interruption, if one came."""
-    from pkt_bench.executors import EXECUTORS
-    from pkt_bench.request import default_slots
-
-    request = plan.request
-    slots = request.slots or default_slots(request.threads, request.device)
     try:
-        EXECUTORS[request.executor](plan.jobs, slots, moments)
+        executor.execute(plan.jobs, plan.request.slots, moments, settings)
     except Interrupted as interrupted:
         return interrupted
     return None

@@ -2,10 +2,47 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from pkt_bench.domain import Executor
+from pkt_bench.errors import UnavailableError, unknown_name
 from pkt_bench.executors.base import Execute, Moments
 from pkt_bench.executors.inline import execute_inline
 from pkt_bench.executors.process import execute_in_processes
+from pkt_bench.settings import Settings, parse_settings
 
-EXECUTORS: dict[str, Execute] = {"inline": execute_inline, "process": execute_in_processes}
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-__all__ = ["EXECUTORS", "Execute", "Moments"]
+    from pkt_bench.plugins import Registry
+
+BUILT_IN = {
+    executor.name: executor
+    for executor in (
+        Executor("process", "a process for each phase of each cell; one cell a device", execute_in_processes, Settings),
+        Executor("inline", "all in this process, one after another: for debuggers", execute_inline, Settings),
+    )
+}
+
+
+def choose(name: str, given: Mapping[str, Any], registry: Registry) -> tuple[Executor, Any]:
+    """The executor called `name` with its settings, `given` by field.
+
+    Raises:
+        RequestError: nobody offers it, or a setting is wrong.
+        UnavailableError: it cannot be used here.
+    """
+    if name in BUILT_IN:
+        executor = BUILT_IN[name]
+    else:
+        offered = {offer.item.name for offer in registry.executors}
+        if name.rpartition("/")[2] not in offered:
+            raise unknown_name("executor", name, {*BUILT_IN, *offered})
+        executor = registry.executors.get(name).item
+    settings = parse_settings(executor.name, executor.settings, given)
+    if missing := executor.missing():
+        raise UnavailableError(f"--executor {name}: {missing}")
+    return executor, settings
+
+
+__all__ = ["BUILT_IN", "Execute", "Moments", "choose"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pkt_bench.domain import Job, Outcome
 from pkt_bench.errors import Interrupted
@@ -10,7 +11,7 @@ from pkt_bench.executors.base import Moments
 from pkt_bench.pipeline import Ended, Phase, attempt, claim, run_cell
 
 
-def execute_inline(jobs: Sequence[Job], slots: int, moments: Moments) -> None:  # noqa: ARG001 - one at a time, always
+def execute_inline(jobs: Sequence[Job], slots: int | None, moments: Moments, settings: Any) -> None:  # noqa: ANN401, ARG001 - one at a time, always
     """See `Execute`. A cell that kills the process kills the run: that is what the other executor is for."""
     for job in jobs:
         interrupted = None

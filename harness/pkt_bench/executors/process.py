@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from filelock import Timeout
 
@@ -28,6 +29,7 @@ from pkt_bench.domain import Cell, Job, Outcome
 from pkt_bench.errors import Interrupted
 from pkt_bench.executors.base import Moments
 from pkt_bench.pipeline import Ended, Phase, attempt, claim, run_cell
+from pkt_bench.request import default_slots
 
 GRACE_SECONDS = 3.0
 REPORT_EVERY_SECONDS = 0.2
@@ -35,12 +37,12 @@ RETRY_SECONDS = 0.5
 PR_SET_PDEATHSIG = 1
 
 
-def execute_in_processes(jobs: Sequence[Job], slots: int, moments: Moments) -> None:
+def execute_in_processes(jobs: Sequence[Job], slots: int | None, moments: Moments, settings: Any) -> None:  # noqa: ANN401, ARG001 - it has no settings
     """See `Execute`."""
     if not jobs:
         return
     crew = _Crew(jobs)
-    crew.start(min(slots, len(jobs)))
+    crew.start(min(slots or default_slots(jobs[0].cell.knobs.threads, jobs[0].cell.knobs.device), len(jobs)))
     stopped: BaseException | None = None
     while True:
         # whatever comes, comes inside the `try`: nothing may leave while cells are under way

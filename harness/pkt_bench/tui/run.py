@@ -84,6 +84,9 @@ class Announcer:
         self._tell("pkt_bench_stage_reached", cell=cell, stage=stage, fraction=fraction)
         self._view.stage(cell, stage, fraction)
 
+    def measured(self, cell: Cell, resident_bytes: int) -> None:
+        """What the cell's processes hold in memory now."""
+
     def finished(self, cell: Cell, run: Run) -> None:
         """A cell ended and is in the store."""
         self._runs.append(run)
