@@ -284,6 +284,7 @@ class LoadedPair:
     stand_in: StandIn | None = None
     prints: dict[str, str] = field(default_factory=dict)
     load_seconds: dict[str, float] = field(default_factory=dict)
+    _loading: list[float] = field(default_factory=list)
 
     @functools.cached_property
     def teacher(self) -> PreTrainedModel:
@@ -332,10 +333,14 @@ class LoadedPair:
         return model
 
     def _timed(self, role: str, ref: ModelRef) -> PreTrainedModel:
-        started = time.monotonic()
+        self._loading.append(time.monotonic())
         model = load(ref, self.dtype, self.device)
-        self.load_seconds[role] = time.monotonic() - started
+        self.load_seconds[role] = time.monotonic() - self._loading.pop()
         return model
+
+    def loading_seconds(self, until: float) -> float:
+        """Seconds spent loading models up to the monotonic time `until`, in which one may just be loading."""
+        return sum(list(self.load_seconds.values())) + sum(until - began for began in list(self._loading))
 
     def check_untouched(self) -> None:
         """Compares the models that nobody may change with what they were when they were loaded.

@@ -48,7 +48,7 @@ MOVES_NUMBERS = (
     "environment",
     "factors",
     "models",
-    "pipeline",
+    "phases",
     "scoring",
     "starts",
     "streaming",

@@ -243,10 +243,8 @@ def _say(problem: Any, flags: Mapping[str, Any]) -> str:  # noqa: ANN401 - pydan
     return f"{spelled} {seen!r} will not do: {message}.{hint}" + (f"\n  {name}: {about}" if about else "")
 
 
-def default_slots(threads: int, device: str) -> int:
-    """Cells that fit side by side: one on an accelerator, else by the cores this process may use and the memory."""
-    if device != "cpu":
-        return 1
+def default_slots(threads: int) -> int:
+    """Cells that fit side by side, by the cores this process may use and the memory."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # all of the memory, not what is free at the moment: a full page cache must not halve the speed of a run
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
