@@ -137,7 +137,7 @@ def picture(out: Path) -> dict[str, object]:
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         assert file.name.split(".")[1] == digest, f"{file} is damaged"
         done += [row for row in pa.ipc.open_file(content).read_all().to_pylist() if row["outcome"] == "done"]
-    rows = sorted((json.dumps(_timeless(row), sort_keys=True, default=str) for row in done))
+    rows = sorted(json.dumps(_timeless(row), sort_keys=True, default=str) for row in done)
     students = {
         str(file.relative_to(out / "artifacts")): hashlib.blake2b(file.read_bytes()).hexdigest()
         for file in sorted((out / "artifacts").glob("*/*.safetensors"))
@@ -167,7 +167,7 @@ def check(sweep: Sweep, calm: dict[str, object], cells: int) -> None:
     assert found["board"] == calm["board"]
     assert found["rows"] == calm["rows"]
     assert found["students"] == calm["students"]
-    left = [path for path in sweep.out.rglob(".tmp-*")]
+    left = list(sweep.out.rglob(".tmp-*"))
     assert not left, left
 
 
@@ -180,7 +180,6 @@ def main() -> None:
     asked = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from conftest import PLUGIN
-
     from pkt_bench.testing import pico_pair
 
     luck = random.Random(asked.seed)
@@ -191,7 +190,9 @@ def main() -> None:
         plugin = folder / "pico_plugin.py"
         plugin.write_text(PLUGIN, encoding="utf-8")
         started = time.monotonic()
-        subprocess.run(command(plugin, folder / "calm", asked.seeds), env=environment(), check=True, capture_output=True)
+        subprocess.run(
+            command(plugin, folder / "calm", asked.seeds), env=environment(), check=True, capture_output=True
+        )
         print(f"undisturbed: {3 * asked.seeds} cells in {time.monotonic() - started:.0f} s", flush=True)
         calm = picture(folder / "calm")
         total: Counter[str] = Counter()

@@ -28,6 +28,7 @@ def run(
     suites: options.Suites = None,
     seeds: options.Seeds = None,
     limit: options.Limit = None,
+    budget: options.Budget = None,
     set_: options.Set = None,
     config: options.Config = None,
     plugin: options.Plugin = None,
@@ -37,7 +38,12 @@ def run(
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
     executor: options.Executor = None,
+    track: options.Track = None,
     slots: options.Slots = None,
+    cell_seconds: options.CellSeconds = None,
+    cell_memory: options.CellMemory = None,
+    cell_disk: options.CellDisk = None,
+    retry: options.Retry = None,
     fresh: options.Fresh = False,
     allow_small_teacher: options.SmallTeacher = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and leave.")] = False,
@@ -48,20 +54,13 @@ def run(
     """Run every cell that is not done, score the students, record them, and show the board."""
     flags = {name: value for name, value in locals().items() if name not in {"json", "dry_run"}}
     flags["plugins"] = flags.pop("plugin")
-    from pkt_bench import executors
     from pkt_bench.pipeline import record_skips
-    from pkt_bench.planning import make_plan
     from pkt_bench.tui import plan as plan_view
     from pkt_bench.tui.run import Announcer
 
     with _signals():
         request, registry, store = options.read(flags)
-        engine, engine_settings = executors.choose(
-            request.executor, request.settings.get(request.executor, {}), registry
-        )
-        if not dry_run:
-            store.check_writable()
-        plan = make_plan(request, registry, store)
+        plan, engine, engine_settings = options.prepare(request, registry, store, writes=not dry_run)
         if dry_run:
             plan_view.print_json(plan) if json else plan_view.print_plan(plan)
             return
@@ -78,7 +77,7 @@ def run(
             raise typer.Exit(interrupted.exit_code)
         if not json:
             show_board(request.out)
-        if any(outcome not in {"done", "skipped"} for outcome in announcer.outcomes):
+        if plan.left or any(outcome not in {"done", "skipped"} for outcome in announcer.outcomes):
             raise typer.Exit(1)
 
 
