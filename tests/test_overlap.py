@@ -94,7 +94,9 @@ def test_the_embedded_suites_share_no_prompt_and_code_alone_shares_phrases():
 def test_ten_thousand_records_take_about_a_second(tmp_path):
     draw = random.Random(0)
     words = [f"w{n}" for n in range(5000)]
-    records = [Record.of(" ".join(draw.choices(words, k=60)), " ".join(draw.choices(words, k=40))) for _ in range(10_000)]
+    records = [
+        Record.of(" ".join(draw.choices(words, k=60)), " ".join(draw.choices(words, k=40))) for _ in range(10_000)
+    ]
     tests = [" ".join(draw.choices(words, k=100)) for _ in range(999)] + [records[7].prompt]
 
     started = time.process_time()
