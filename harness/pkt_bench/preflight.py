@@ -351,7 +351,7 @@ def _heavy(jobs: Sequence[Job]) -> Findings:
     for called, suite in suites.items():
         _load_tasks(suite, called, findings)
     for ref in dict.fromkeys(ref for job in jobs for ref in (job.pair.teacher, job.pair.student)):
-        with findings.gathered():
+        with findings.gathered(), _quiet():
             _load_empty(ref)
     for student, called in dict.fromkeys((job.pair.student, job.suite) for job in jobs):
         if not findings.errors:
@@ -387,6 +387,22 @@ def _load_tasks(suite: Suite, called: str, findings: Findings) -> None:
                     "  Leave the suite out with --suite, or tell its author."
                 )
             )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars and reports of transformers: what they say is said here, once."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _load_empty(ref: ModelRef) -> None:

@@ -22,6 +22,8 @@ from pkt_bench.errors import RequestError, together
 from pkt_bench.settings import Settings, nearest, plainly
 
 MAX_CONFIG_BYTES = 1 << 20
+# unknown keys of a file that are named: a file of another kind has nothing else
+MOST_SAID = 5
 # what a cell on a small pair needs, libraries included
 SLOT_BYTES = 1 << 30
 # what a file system takes as one name, and as a path
@@ -238,11 +240,13 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RequestError(f"{path} holds a {type(values).__name__}; a sweep file is a table of keys.")
     known = [name for name in Request.model_fields if name != "assigned"]
     unknown = []
-    for key in (key for key in values if key not in known):
+    strange = [key for key in values if key not in known]
+    for key in strange[:MOST_SAID]:
         near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
         unknown.append(f"{path}: nobody knows the key '{key}'." + (f" Did you mean '{near[0]}'?" if near else ""))
     if unknown:
-        raise RequestError(together(unknown) + f"\n  Keys: {', '.join(known)}")
+        more = f"\n  And {len(strange) - MOST_SAID} more." if len(strange) > MOST_SAID else ""
+        raise RequestError(together(unknown) + f"{more}\n  Keys: {', '.join(known)}")
     return values
 
 
