@@ -61,6 +61,8 @@ def architecture(ref: ModelRef) -> Architecture:
         RequestError: the folder or the file is missing, or is no model configuration.
     """
     path = ref.path / "config.json"
+    if ref.path.is_file():
+        raise RequestError(f"{ref.path} is a file. Give the path of a model folder in Hugging Face layout.")
     if not ref.path.is_dir():
         near = sorted(p.name for p in ref.path.parent.glob("*/")) if ref.path.parent.is_dir() else []
         raise RequestError(
@@ -187,8 +189,10 @@ def weight_files(ref: ModelRef) -> list[Path]:
     if index.is_file():
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise IntegrityError(f"{index} is not an index of weight files: {error!r}. Fetch it again.") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise IntegrityError(
+                f"{index} is not an index of weight files: it has no table 'weight_map'. Fetch it again."
+            ) from None
         if any(Path(str(name)).name != name for name in names):
             raise IntegrityError(f"{index} names files outside of its folder. Fetch it again.")
         files = [ref.path / name for name in names]
@@ -228,8 +232,10 @@ def _check_safetensors(file: Path) -> None:
             # a header that says it is longer than the file cannot be read whole, and is no JSON
             header = json.loads(stream.read(min(header_bytes, size)))
             body = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise IntegrityError(f"{file} ({size} bytes) is not a safetensors file: {error}. {advice}") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise IntegrityError(
+                f"{file} ({size} bytes) is not a safetensors file: its header cannot be read. {advice}"
+            ) from None
     if size != 8 + header_bytes + body:
         raise IntegrityError(
             f"{file} has {size} bytes; its header announces {8 + header_bytes + body}: truncated. {advice}"
@@ -252,9 +258,8 @@ def check_tokenizer(ref: ModelRef) -> None:
         vocabulary = content["model"].get("vocab", ())
         ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else [len(vocabulary) - 1]
         ids += [token["id"] for token in content.get("added_tokens", ())]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise RequestError(f"{file} is not a tokenizer: {said}. Save it again with save_pretrained.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise RequestError(f"{file} is not a tokenizer. Save it again with save_pretrained.") from None
     rows = architecture(ref).vocabulary
     if ids and max(ids) >= rows:
         raise RequestError(
@@ -357,11 +362,11 @@ def check_layout(ref: ModelRef) -> None:
         if found[name].shape != size
     ]
     if other:
-        raise IntegrityError(f"{ref.path}: weights have another shape: {_first(other)}.\n  {advice}")
+        raise IntegrityError(f"{ref.path}: weights have another shape: {_first(other, 2)}.\n  {advice}")
 
 
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def _first(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _by(shape: tuple[int, ...]) -> str:

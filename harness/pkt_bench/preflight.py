@@ -20,7 +20,8 @@ import yaml
 from pkt_bench import models
 from pkt_bench.data import data_digest
 from pkt_bench.domain import SPLITS, CellLimits, Job, ModelRef, Pair, Suite, Task
-from pkt_bench.errors import PktBenchError, RequestError, StorageError, UnavailableError
+from pkt_bench.errors import PktBenchError, RequestError, StorageError, UnavailableError, together
+from pkt_bench.known_models import KNOWN_MODELS
 
 # an artifact may be the whole student; logs, rows and stage results lie beside it
 SAVED_SHARE, BESIDE_BYTES = 1.2, 64 << 20
@@ -50,13 +51,8 @@ class Findings:
         """
         if not self.errors:
             return
-        said = list(dict.fromkeys(str(error) for error in self.errors))
         worst = max(self.errors, key=lambda error: error.exit_code)
-        if len(said) == 1:
-            raise type(worst)(said[0])
-        indent = " " * (len(str(len(said))) + 4)
-        lines = [f"  {number}. " + text.replace("\n", f"\n{indent}") for number, text in enumerate(said, 1)]
-        raise type(worst)(f"{len(said)} problems, and nothing was started:\n" + "\n".join(lines))
+        raise type(worst)(together(str(error) for error in self.errors))
 
 
 # ---------------------------------------------------------------- models
@@ -123,6 +119,11 @@ def _check_sizes(pair: Pair, *, allow_small_teacher: bool) -> None:
 def folder_problem(text: str) -> RequestError | None:
     """What to say of the side of a pair that was typed and is no folder, where it looks like something else."""
     path = Path(text).expanduser()
+    if text.lower() in KNOWN_MODELS and not path.exists():
+        return RequestError(
+            f"'{text}' is known here by its sizes alone: plan --estimate says what it would need.\n"
+            "  To run it, give the path of its folder in Hugging Face layout."
+        )
     if path.exists() or not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text) or path.parent.is_dir():
         return None
     return RequestError(
@@ -150,7 +151,9 @@ def check_suite(suite: Suite, called: str, findings: Findings) -> None:
         return
     if empty:
         findings.errors.append(
-            UnavailableError(f"suite {called} has no records in any split.\n  Leave it out with --suite.")
+            UnavailableError(
+                f"suite {called} has no records in any split.\n  Leave it out with --suite, or tell its author."
+            )
         )
     with findings.gathered():
         _check_tasks(suite, called)
@@ -186,7 +189,10 @@ def _check_tasks(suite: Suite, called: str) -> None:
             mark = getattr(error, "problem_mark", None)
             place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
             said = getattr(error, "problem", None) or str(error)
-            raise UnavailableError(f"suite {called}: {file}{place} is no task: {said}.") from None
+            raise UnavailableError(
+                f"suite {called}: {file}{place} is no task: {said}.\n"
+                "  Leave the suite out with --suite, or tell its author."
+            ) from None
         if isinstance(content, dict) and isinstance(content.get("task"), str):
             defined[content["task"]] = content
     for task in suite.tasks:
@@ -345,7 +351,7 @@ def _heavy(jobs: Sequence[Job]) -> Findings:
     for called, suite in suites.items():
         _load_tasks(suite, called, findings)
     for ref in dict.fromkeys(ref for job in jobs for ref in (job.pair.teacher, job.pair.student)):
-        with findings.gathered():
+        with findings.gathered(), _quiet():
             _load_empty(ref)
     for student, called in dict.fromkeys((job.pair.student, job.suite) for job in jobs):
         if not findings.errors:
@@ -381,6 +387,22 @@ def _load_tasks(suite: Suite, called: str, findings: Findings) -> None:
                     "  Leave the suite out with --suite, or tell its author."
                 )
             )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars and reports of transformers: what they say is said here, once."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _load_empty(ref: ModelRef) -> None:

@@ -18,10 +18,12 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from pkt_bench.domain import Budget, CellLimits, Outcome
-from pkt_bench.errors import RequestError
+from pkt_bench.errors import RequestError, together
 from pkt_bench.settings import Settings, nearest, plainly
 
 MAX_CONFIG_BYTES = 1 << 20
+# unknown keys of a file that are named: a file of another kind has nothing else
+MOST_SAID = 5
 # what a cell on a small pair needs, libraries included
 SLOT_BYTES = 1 << 30
 # what a file system takes as one name, and as a path
@@ -125,6 +127,8 @@ class Request(Settings):
     def _retry(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         allowed = (*RETRIED, "all", "none")
         for word in value:
+            if word == Outcome.DONE:
+                raise ValueError("what is done is run again with --fresh")
             if word not in allowed:
                 near = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
                 hint = f"; did you mean '{near[0]}'?" if near else ""
@@ -202,7 +206,7 @@ def build(flags: Mapping[str, Any], config: Path | None, assignments: Sequence[s
     try:
         return Request.model_validate(values)
     except ValidationError as error:
-        raise RequestError("\n".join(_say(problem, given, config) for problem in error.errors())) from None
+        raise RequestError(together(_say(problem, given, config) for problem in error.errors())) from None
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -236,11 +240,13 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RequestError(f"{path} holds a {type(values).__name__}; a sweep file is a table of keys.")
     known = [name for name in Request.model_fields if name != "assigned"]
     unknown = []
-    for key in (key for key in values if key not in known):
+    strange = [key for key in values if key not in known]
+    for key in strange[:MOST_SAID]:
         near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
         unknown.append(f"{path}: nobody knows the key '{key}'." + (f" Did you mean '{near[0]}'?" if near else ""))
     if unknown:
-        raise RequestError("\n".join(unknown) + f"\n  Keys: {', '.join(known)}")
+        more = f"\n  And {len(strange) - MOST_SAID} more." if len(strange) > MOST_SAID else ""
+        raise RequestError(together(unknown) + f"{more}\n  Keys: {', '.join(known)}")
     return values
 
 
@@ -285,7 +291,10 @@ def _read_yaml(path: Path, text: str) -> Any:  # noqa: ANN401 - checked by the c
         mark = error.problem_mark
         if mark is None:
             raise RequestError(f"{path} is not YAML: {error.problem}.") from None
-        raise RequestError(_at(path, text, mark.line, mark.column, str(error.problem))) from None
+        said = str(error.problem)
+        if said.startswith("could not determine a constructor"):
+            said = "tags (!name) are not allowed here"
+        raise RequestError(_at(path, text, mark.line, mark.column, said)) from None
     except yaml.reader.ReaderError as error:
         sign = chr(error.character)
         raise RequestError(
@@ -300,6 +309,7 @@ def _read_toml(path: Path, text: str) -> Any:  # noqa: ANN401 - checked by the c
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         said, _, where = str(error).rstrip(")").rpartition(" (at ")
+        said = said.replace("Cannot overwrite a value", "the key is given twice")
         place = re.fullmatch(r"line (\d+), column (\d+)", where)
         lines = text.splitlines() or [""]
         line, column = (int(place[1]), int(place[2])) if place else (len(lines), len(lines[-1]) + 1)
@@ -359,8 +369,9 @@ def _say(problem: Any, given: Mapping[str, Any], config: Path | None) -> str:  #
     else:
         spelled = f"{config}: {name}" + "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in inside)
         shown = json.dumps(problem["input"], ensure_ascii=False, default=str)
-        shown = f"{shown[:60]}..." if len(shown) > 60 else shown
-    about = Request.model_fields[name].description
+    shown = f"{shown[:60]}..." if len(shown) > 60 else shown
+    shown = shown.encode(errors="backslashreplace").decode()
+    about = " ".join((Request.model_fields[name].description or "").split())
     # what the validators above say themselves may end in a listing of its own
     text, newline, listing = plainly(problem).partition("\n")
     stop = "" if text.endswith("?") else "."

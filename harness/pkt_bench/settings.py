@@ -138,7 +138,8 @@ def plainly(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     kind, context = problem["type"], problem.get("ctx", {})
     if kind in _BOUNDS:
         name, text = _BOUNDS[kind]
-        return text.format(context[name])
+        bound = context[name]
+        return text.format(int(bound) if float(bound).is_integer() else bound)
     if kind == "literal_error":
         return f"one of {', '.join(choices_of(problem))} is wanted"
     return next((text for start, text in _WANTED.items() if kind.startswith(start)), problem["msg"]).removeprefix(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -167,14 +168,22 @@ def prepare(request: Request, registry: Registry, store: Store, *, writes: bool)
         PktBenchError: of the worst kind among what is wrong.
     """
     from pkt_bench import executors
+    from pkt_bench.errors import PktBenchError
     from pkt_bench.planning import make_plan
     from pkt_bench.preflight import Findings
 
     findings = Findings()
     with findings.gathered():
         executor, settings = executors.choose(request.executor, request.settings.get(request.executor, {}), registry)
+    new = not store.root.exists()
     if writes:
         with findings.gathered():
             store.check_writable()
-    plan = make_plan(request, registry, store, findings)
+    try:
+        plan = make_plan(request, registry, store, findings)
+    except PktBenchError:
+        if writes and new:
+            with contextlib.suppress(OSError):
+                store.root.rmdir()  # a request that made no sense leaves nothing behind
+        raise
     return plan, executor, settings
