@@ -40,8 +40,12 @@ if TYPE_CHECKING:
         Interrupted,
         OverBudgetError,
         PktBenchError,
+        RequestError,
         UnavailableError,
     )
+    from pkt_bench.executors.base import Execute, Moments
+    from pkt_bench.executors.lost import record_lost
+    from pkt_bench.executors.phases import CellRunner
     from pkt_bench.factors import Factors, leading_factors, split_factors
     from pkt_bench.hookspecs import hookimpl
     from pkt_bench.models import LoadedPair
@@ -85,8 +89,12 @@ _ROOMS = {
         "Interrupted",
         "OverBudgetError",
         "PktBenchError",
+        "RequestError",
         "UnavailableError",
     ),
+    "executors.base": ("Execute", "Moments"),
+    "executors.lost": ("record_lost",),
+    "executors.phases": ("CellRunner",),
     "factors": ("Factors", "leading_factors", "split_factors"),
     "hookspecs": ("hookimpl",),
     "models": ("LoadedPair",),
@@ -104,11 +112,13 @@ __all__ = [
     "AdapterSettings",
     "Architecture",
     "Cell",
+    "CellRunner",
     "ContractError",
     "Control",
     "DivergedError",
     "Encoded",
     "Estimate",
+    "Execute",
     "Executor",
     "Factors",
     "FinetuneSettings",
@@ -121,6 +131,7 @@ __all__ = [
     "Message",
     "Method",
     "ModelRef",
+    "Moments",
     "Outcome",
     "OverBudgetError",
     "Pair",
@@ -129,6 +140,7 @@ __all__ = [
     "PromptSpec",
     "Question",
     "Record",
+    "RequestError",
     "Run",
     "Score",
     "Settings",
@@ -155,6 +167,7 @@ __all__ = [
     "module_path",
     "plain_adapter",
     "principal_start",
+    "record_lost",
     "split_factors",
     "supervised_logits",
 ]
