@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pkt_bench.settings import AdapterSettings, FinetuneSettings, Settings
     from pkt_bench.starts import principal_start
     from pkt_bench.streaming import LayerStream, Passage
+    from pkt_bench.tracking import facts_of
     from pkt_bench.training import Trained, cross_entropy, finetune, mean_loss, supervised_logits
     from pkt_bench.transfer import TransferContext, Transferred
 
@@ -102,6 +103,7 @@ _ROOMS = {
     "settings": ("AdapterSettings", "FinetuneSettings", "Settings"),
     "starts": ("principal_start",),
     "streaming": ("LayerStream", "Passage"),
+    "tracking": ("facts_of",),
     "training": ("Trained", "cross_entropy", "finetune", "mean_loss", "supervised_logits"),
     "transfer": ("TransferContext", "Transferred"),
 }
@@ -158,6 +160,7 @@ __all__ = [
     "add_adapter",
     "cross_entropy",
     "factors_of",
+    "facts_of",
     "finetune",
     "hookimpl",
     "judge_code",

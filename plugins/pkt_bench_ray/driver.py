@@ -68,7 +68,7 @@ class _Driver(threading.Thread):
         self._waiting = deque(jobs)
         self._flying: dict[Any, Job] = {}
         self._lost: Counter[str] = Counter()
-        self._started: set[str] = set()
+        self._begun: set[str] = set()
         self._ended: set[str] = set()
         self._seen: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._order = Order.GO
@@ -107,11 +107,8 @@ class _Driver(threading.Thread):
         mailbox = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(
             Mailbox
         ).remote()
-        # a worker sees the GPUs it was given first, and its fork server keeps seeing those: one cell, one worker
-        calls = 1 if self._share.gpus else 0
-        task = ray.remote(num_cpus=self._share.cpus, num_gpus=self._share.gpus, max_retries=0, max_calls=calls)(
-            run_cell
-        )
+        # tries are counted here; and a worker that ran a cell on a GPU keeps its fork server for the next one
+        task = ray.remote(num_cpus=self._share.cpus, num_gpus=self._share.gpus, max_retries=0, max_calls=0)(run_cell)
         environment = {name: value for name, value in os.environ.items() if name.startswith(CARRIED)}
         libraries = versions()
         roomless_since: float | None = None
@@ -150,7 +147,7 @@ class _Driver(threading.Thread):
             for moment, arguments in ray.get(mailbox.collect.remote(self._order), timeout=GRACE_SECONDS):
                 key = arguments[0].key
                 if moment == "started":
-                    self._started.add(key)
+                    self._begun.add(key)
                 # what comes late says nothing new
                 if key not in self._ended:
                     self._seen.put((moment, arguments))
@@ -190,7 +187,7 @@ class _Driver(threading.Thread):
 
     def _finish(self, job: Job, run: Run) -> None:
         key = job.cell.key
-        if key not in self._started:
+        if key not in self._begun:
             self._seen.put(("started", (job.cell,)))
         self._ended.add(key)
         self._seen.put(("finished", (job.cell, run)))

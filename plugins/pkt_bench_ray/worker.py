@@ -83,7 +83,9 @@ def run_cell(job: Job, mailbox: Any, environment: Mapping[str, str], libraries: 
     courier = _Courier(mailbox)
     if courier.post() is not Order.GO:
         return Said()
-    runner = CellRunner(courier.tell)
+    # the fork server keeps the environment of the worker's first cell, and another one may be given other GPUs
+    devices = {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if name in os.environ}
+    runner = CellRunner(courier.tell, devices)
     courier.start(runner)
     try:
         return Said(run=runner.run(job))

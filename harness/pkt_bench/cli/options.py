@@ -72,6 +72,10 @@ Threads = Annotated[int | None, typer.Option("--threads", help="Threads per cell
 Executor = Annotated[
     str | None, typer.Option("--executor", help="process or inline. (default: process)", rich_help_panel=HOW)
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option("--track", metavar="NAME", help="Trackers to tell how it goes. (default: none)", rich_help_panel=HOW),
+]
 Slots = Annotated[
     int | None,
     typer.Option("--slots", help="Cells under way at once. (default: one per core)", rich_help_panel=HOW),

@@ -37,6 +37,7 @@ def run(
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
     executor: options.Executor = None,
+    track: options.Track = None,
     slots: options.Slots = None,
     fresh: options.Fresh = False,
     allow_small_teacher: options.SmallTeacher = False,
@@ -48,7 +49,7 @@ def run(
     """Run every cell that is not done, score the students, record them, and show the board."""
     flags = {name: value for name, value in locals().items() if name not in {"json", "dry_run"}}
     flags["plugins"] = flags.pop("plugin")
-    from pkt_bench import executors
+    from pkt_bench import executors, tracking
     from pkt_bench.pipeline import record_skips
     from pkt_bench.planning import make_plan
     from pkt_bench.tui import plan as plan_view
@@ -59,6 +60,7 @@ def run(
         engine, engine_settings = executors.choose(
             request.executor, request.settings.get(request.executor, {}), registry
         )
+        trackers = tracking.choose(request.track, request.settings, registry)
         if not dry_run:
             store.check_writable()
         plan = make_plan(request, registry, store)
@@ -67,7 +69,13 @@ def run(
             return
         plan_view.print_json(plan) if json else plan_view.print_summary(plan)
         record_skips(plan.skips, store)
-        with Announcer(registry, plan, json=json) as announcer:
+        if trackers:
+            # what they put into the folder must not make it look like somebody else's
+            store.create()
+        with (
+            tracking.tracked(trackers, request.out, registry, _warn),
+            Announcer(registry, plan, json=json) as announcer,
+        ):
             interrupted = _execute(plan, engine, engine_settings, announcer)
         if plan.done or plan.skips or announcer.outcomes:
             store.write_board()
@@ -94,6 +102,10 @@ def _execute(
     except Interrupted as interrupted:
         return interrupted
     return None
+
+
+def _warn(text: str) -> None:
+    print(f"pkt-bench: {text}", file=sys.stderr)  # noqa: T201 - this is the command line
 
 
 @contextlib.contextmanager

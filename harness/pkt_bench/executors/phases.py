@@ -7,17 +7,17 @@ that asked for it, however that one ends: it watches the pipe to it, for a serve
 from __future__ import annotations
 
 import os
-import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
 from filelock import Timeout
 
 from pkt_bench.domain import Cell, Job, Outcome, Run
+from pkt_bench.executors.orphans import end_with_reader
 from pkt_bench.executors.process import GRACE_SECONDS, _death, _phase_process, _server, _signal_group
 from pkt_bench.pipeline import Ended, Phase, claim, run_cell
 
@@ -27,8 +27,8 @@ Tell = Callable[..., None]
 class CellRunner:
     """Runs cells one after another, and tells `tell(moment, *arguments)` what happens, from the thread that runs."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, tell: Tell, environ: Mapping[str, str] | None = None) -> None:
+        self._tell, self._environ = tell, dict(environ or {})
         self._stopping = threading.Event()
         self._processes: set[ForkServerProcess] = set()
 
@@ -64,7 +64,7 @@ class CellRunner:
             return Ended(Outcome.INTERRUPTED, "the run was interrupted")
         context = _server(job.cell.knobs.threads)
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_watched_phase, args=(phase, job, theirs), daemon=False)
+        process = context.Process(target=_watched_phase, args=(phase, job, theirs, self._environ), daemon=False)
         try:
             process.start()
         except (EOFError, OSError) as error:
@@ -102,15 +102,7 @@ class CellRunner:
                 return None
 
 
-def _watched_phase(phase: Phase, job: Job, pipe: Connection) -> None:
-    threading.Thread(target=_end_with_the_reader, args=(pipe.fileno(),), daemon=True).start()
+def _watched_phase(phase: Phase, job: Job, pipe: Connection, environ: Mapping[str, str]) -> None:
+    end_with_reader(pipe)
+    os.environ.update(environ)
     _phase_process(phase, job, pipe)
-
-
-def _end_with_the_reader(descriptor: int) -> None:
-    """Ends this process and its children once nobody can read what it says."""
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    while not any(event & select.POLLERR for _, event in poll.poll()):
-        pass
-    os.killpg(0, signal.SIGKILL)
