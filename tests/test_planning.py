@@ -186,9 +186,11 @@ def test_records_that_are_test_documents_are_reported(folder):
 
 
 def test_a_teacher_no_larger_than_the_student_is_refused_unless_allowed(folder):
-    student = folder / "pico" / "student"
+    teacher, student = folder / "pico" / "teacher", folder / "pico" / "student"
 
     with pytest.raises(RequestError, match="is not larger than the student"):
+        plan_of(folder, pairs=[f"{student}:{teacher}"])
+    with pytest.raises(RequestError, match="are the same checkpoint"):
         plan_of(folder, pairs=[f"{student}:{student}"])
     assert plan_of(folder, pairs=[f"{student}:{student}"], allow_small_teacher=True).jobs
 

@@ -43,15 +43,14 @@ def test_assignments_are_kept_by_method_and_win_over_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "phrase"),
     [
-        ({"seeds": 0}, "--seeds 0 will not do: Input should be greater than or equal to 1."),
-        ({"limit": -1}, "--limit -1 will not do: Input should be greater than or equal to 1."),
+        ({"seeds": 0}, "--seeds 0 will not do: at least 1 is wanted."),
+        ({"limit": -1}, "--limit -1 will not do: at least 1 is wanted."),
         ({"batch_size": 0}, "--batch-size 0 will not do"),
         ({"threads": 0}, "--threads 0 will not do"),
         ({"slots": 0}, "--slots 0 will not do"),
-        ({"executor": "proces"}, "Did you mean 'process'?"),
         ({"dtype": "float31"}, "Did you mean 'float32'?"),
         ({"device": "gpu"}, "a torch device is wanted: cpu, cuda"),
-        ({"methods": [","]}, "--methods [','] will not do: nothing is selected."),
+        ({"methods": [","]}, "--methods , will not do: nothing is selected."),
     ],
 )
 def test_a_flag_out_of_range_is_named_with_what_is_allowed(flags, phrase):
@@ -69,9 +68,9 @@ def test_all_problems_are_said_at_once():
     ("name", "text", "phrase"),
     [
         ("s.toml", "sed = 1\n", "nobody knows the key 'sed'. Did you mean 'seeds'?"),
-        ("s.toml", "seeds = \n", "is not TOML: Invalid value (at line 1, column 9)"),
-        ("s.toml", 'seeds = "many"\n', "seeds 'many' will not do"),
-        ("s.toml", "seeds = true\n", "a number is wanted, not true or false"),
+        ("s.toml", "seeds = \n", "s.toml:1:9: Invalid value."),
+        ("s.toml", 'seeds = "many"\n', 's.toml: seeds "many" will not do: a whole number is wanted.'),
+        ("s.toml", "seeds = true\n", "seeds true will not do: a whole number is wanted."),
         ("s.toml", "settings = 3\n", "settings is a table of tables"),
         ("s.yaml", "seeds: 1\nseeds: 2\n", "the key 'seeds' is given twice"),
         ("s.yaml", "seeds: [1\n", "s.yaml:2:1:"),

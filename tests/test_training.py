@@ -72,14 +72,13 @@ def test_a_steps_loss_and_update_are_those_of_the_token_mean_over_the_batch(cont
 
 
 @pytest.mark.parametrize("budget", [1, 24, 10_000])
-def test_how_a_batch_is_split_into_passes_does_not_change_its_gradient(context_of, monkeypatch, budget):
+def test_how_a_batch_is_split_into_passes_does_not_change_its_gradient(context_of, budget):
     context = context_of()
     student = context.pair.student
     data = context.encoded(RECORDS, 64)
     expected = torch.autograd.grad(token_mean(student, data), list(student.parameters()))
-    monkeypatch.setitem(training.TOKENS_PER_PASS, "cpu", budget)
 
-    training._backward(student, data, training.cross_entropy)
+    training._backward(student, data, training.cross_entropy, budget)
 
     for weight, gradient in zip(student.parameters(), expected, strict=True):
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-6)
@@ -88,7 +87,7 @@ def test_how_a_batch_is_split_into_passes_does_not_change_its_gradient(context_o
 def test_passes_hold_every_record_once_within_the_budget():
     data = [Encoded(tuple(range(length)), 1) for length in (9, 300, 2, 700, 40, 40, 41)]
 
-    groups = training.passes(data, "cpu")
+    groups = training.passes(data, 512)
 
     assert sorted(len(r.ids) for group in groups for r in group) == [2, 9, 40, 40, 41, 300, 700]
     assert all(len(group) == 1 or len(group) * len(group[-1].ids) <= 512 for group in groups)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pkt_bench.domain import Pair
-from pkt_bench.errors import ContractError, IntegrityError
+from pkt_bench.errors import ContractError, DivergedError, IntegrityError
 from pkt_bench.models import LoadedPair, load, load_tokenizer
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def save(model: PreTrainedModel, loaded: LoadedPair, folder: Path) -> Artifact:
     """Saves `model` into `folder` (made here) as its change against the pristine student.
 
     Raises:
-        ContractError: the model has other tensors or shapes than the student, or holds NaN or infinity.
+        ContractError: the model has other tensors or shapes than the student.
+        DivergedError: it holds NaN or infinity.
     """
     folder.mkdir(parents=True)
     if model is loaded.__dict__.get("teacher"):
@@ -120,7 +121,7 @@ def _save_change(model: PreTrainedModel, loaded: LoadedPair, folder: Path) -> Ar
     deltas = {name: delta for name, delta in deltas.items() if bool((delta != 0).any())}
     for name, delta in deltas.items():
         if not torch.isfinite(delta).all():
-            raise ContractError(f"the new student's {name} holds NaN or infinity")
+            raise DivergedError(f"the new student's {name} holds NaN or infinity")
     moved = sum(float(delta.double().pow(2).sum()) for delta in deltas.values())
     weight = sum(float(pristine[name].double().pow(2).sum()) for name in deltas)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

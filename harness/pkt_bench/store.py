@@ -40,7 +40,7 @@ MARKER = "pkt-bench.json"
 BOARD = "board.arrow"
 FORMAT = "pkt-bench runs"
 # what may be in a run folder before its first run is recorded
-OUR_NAMES = frozenset({MARKER, BOARD, "cells", "items", "stages", "artifacts", "logs"})
+OUR_NAMES = frozenset({MARKER, BOARD, "cells", "items", "stages", "artifacts", "logs", "work"})
 _NAME = re.compile(r"(?P<key>[0-9a-f]{32})\.(?P<digest>[0-9a-f]{32})\.arrow")
 _ASIDE = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+")
 _ABANDONED_SECONDS = 24 * 3600

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from pkt_bench import hookspecs
 from pkt_bench.domain import Cell, Run, Tracker
-from pkt_bench.errors import RequestError, UnavailableError, unknown_name
+from pkt_bench.errors import UnavailableError
 from pkt_bench.hookspecs import hookimpl
 from pkt_bench.settings import parse_settings
 
@@ -38,14 +37,9 @@ def choose(names: Sequence[str], given: Mapping[str, Mapping[str, Any]], registr
         RequestError: nobody offers one, or a setting is wrong.
         UnavailableError: one cannot be used here.
     """
-    offered = {offer.item.name for offer in registry.trackers}
-    chosen: list[tuple[Tracker, Any]] = []
-    for name in (part.strip() for text in names for part in text.split(",") if part.strip()):
-        if name.rpartition("/")[2] not in offered:
-            raise unknown_name("tracker", name, offered)
+    chosen = []
+    for name in dict.fromkeys(names):
         tracker = registry.trackers.get(name).item
-        if any(tracker is other for other, _ in chosen):
-            raise RequestError(f"--track {name} is said twice.")
         settings = parse_settings(tracker.name, tracker.settings, given.get(tracker.name, {}))
         if missing := tracker.missing():
             raise UnavailableError(f"--track {name}: {missing}")
@@ -79,21 +73,20 @@ def tracked(chosen: Chosen, out: Path, registry: Registry, warn: Warn) -> Iterat
         yield
         return
     feeds = [_Feed(tracker, settings, out, warn) for tracker, settings in chosen]
-    with _stdout_kept_from(feeds):
+    for feed in feeds:
+        feed.thread.start()
+        registry.manager.register(_StandIn(feed), name=f"tracker {feed.name}")
+    try:
+        yield
+    finally:
         for feed in feeds:
-            feed.thread.start()
-            registry.manager.register(_StandIn(feed), name=f"tracker {feed.name}")
-        try:
-            yield
-        finally:
-            for feed in feeds:
-                registry.manager.unregister(name=f"tracker {feed.name}")
-                feed.close()
-            deadline = time.monotonic() + FLUSH_SECONDS
-            for feed in feeds:
-                feed.thread.join(max(0.0, deadline - time.monotonic()))
-                if feed.thread.is_alive():
-                    warn(f"tracker '{feed.name}' did not end within {FLUSH_SECONDS:.0f} s and is left behind")
+            registry.manager.unregister(name=f"tracker {feed.name}")
+            feed.close()
+        deadline = time.monotonic() + FLUSH_SECONDS
+        for feed in feeds:
+            feed.thread.join(max(0.0, deadline - time.monotonic()))
+            if feed.thread.is_alive():
+                warn(f"tracker '{feed.name}' did not end within {FLUSH_SECONDS:.0f} s and is left behind")
 
 
 class _Feed:
@@ -169,27 +162,3 @@ class _StandIn:
     @hookimpl
     def pkt_bench_run_finished(self, out: Path, runs: Sequence[Run]) -> None:
         self._feed.put("pkt_bench_run_finished", out=out, runs=runs)
-
-
-# ---------------------------------------------------------------- stdout is for results
-
-
-class _ByThread:
-    """A stdout that sends what some threads print to stderr; for everybody else it is the stream it stands for."""
-
-    def __init__(self, stdout: TextIO, threads: frozenset[threading.Thread]) -> None:
-        self._stdout, self._threads = stdout, threads
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a stream's attributes have any type
-        return getattr(sys.stderr if threading.current_thread() in self._threads else self._stdout, name)
-
-
-@contextlib.contextmanager
-def _stdout_kept_from(feeds: Sequence[_Feed]) -> Iterator[None]:
-    """What a tracker prints is no result of the command, and may come while one is being printed."""
-    before = sys.stdout
-    sys.stdout = cast("TextIO", _ByThread(before, frozenset(feed.thread for feed in feeds)))
-    try:
-        yield
-    finally:
-        sys.stdout = before

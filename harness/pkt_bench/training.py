@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from pkt_bench.settings import FinetuneSettings
     from pkt_bench.transfer import TransferContext
 
-TOKENS_PER_PASS = {"cpu": 512}
-"""Padded tokens of one pass: on a CPU larger passes leave the cache and cost up to 1.6 times more per token."""
-TOKENS_PER_PASS_ELSEWHERE = 16384
-
 PROBED = 4
 """Records on which the model is compared with the untouched student before it is tuned."""
 
@@ -102,6 +98,7 @@ def finetune(
     Raises:
         ContractError: nothing requires a gradient, or no record has a supervised token.
         DivergedError: at every rate the loss or the gradient left the finite numbers.
+        OverBudgetError: it takes more tokens, steps or trainable parameters than the sweep allows.
     """
     if records is None:
         records = context.records("train")[: settings.train_records]
@@ -109,11 +106,16 @@ def finetune(
     parameters = [weight for weight in model.parameters() if weight.requires_grad]
     if not parameters:
         raise ContractError(f"there is nothing to train: no weight of {type(model).__name__} requires a gradient")
-    context.ledger.trainable_parameters = sum(weight.numel() for weight in parameters)
-    context.ledger.injection_change = _injection_change(context, model, data[:PROBED])
     rates = settings.learning_rate
+    steps = settings.epochs * math.ceil(len(data) / settings.batch_size)
+    tokens = settings.epochs * sum(len(record.ids) for record in data)
+    context.spend(trainable=sum(weight.numel() for weight in parameters))
+    # what is written anew for each batch may be longer or shorter than the records: it is counted as it comes
+    context.check_budget(steps=steps * len(rates), tokens=0 if redraw else tokens * len(rates))
+    context.ledger.injection_change = _injection_change(context, model, data[:PROBED])
+    context.ledger.tunings += 1
     left_out = len(records) - len(data)
-    course = _Course(data, settings, objective or cross_entropy, redraw)
+    course = _Course(data, settings, objective or cross_entropy, redraw, steps)
     if len(rates) == 1:
         losses = _train(context, model, parameters, course, rates[0], (0.0, 1.0))
         return Trained(losses, rates[0], {}, left_out)
@@ -123,28 +125,71 @@ def finetune(
         )
     start = [weight.detach().clone() for weight in parameters]
     tried: dict[float, float | None] = {}
-    kept: tuple[float, float, tuple[float, ...], list[torch.Tensor]] | None = None
+    kept: _Try | None = None
     diverged: DivergedError | None = None
     for number, rate in enumerate(rates):
-        _put(parameters, start)
+        share = number / len(rates), 1 / len(rates)
         try:
-            losses = _train(context, model, parameters, course, rate, (number / len(rates), 1 / len(rates)))
-            reached = mean_loss(context, model, context.records("validation"), settings.max_length)
+            reached = _try(context, model, parameters, start, course, rate, share)
         except DivergedError as error:
             tried[rate], diverged = None, error
             continue
-        if not math.isfinite(reached):
-            tried[rate] = None
-            diverged = DivergedError(f"the loss on the validation split is {reached} after training at rate {rate:g}.")
-            continue
-        tried[rate] = reached
-        if kept is None or reached < kept[0]:
-            kept = (reached, rate, losses, [weight.detach().clone() for weight in parameters])
+        tried[rate] = reached.loss
+        if kept is None or reached.loss < kept.loss:
+            kept = reached
     if kept is None:
         assert diverged is not None  # noqa: S101 - with no rate kept, the last one raised
         raise diverged
-    _put(parameters, kept[3])
-    return Trained(kept[2], kept[1], tried, left_out)
+    _put(parameters, kept.weights)
+    return Trained(kept.losses, kept.rate, tried, left_out)
+
+
+@dataclass(frozen=True)
+class _Try:
+    """Where training at one rate came to: its validation loss, the loss of each step, the weights (on the CPU)."""
+
+    rate: float
+    loss: float
+    losses: tuple[float, ...]
+    weights: list[torch.Tensor]
+
+
+def _try(
+    context: TransferContext,
+    model: PreTrainedModel,
+    parameters: list[torch.nn.Parameter],
+    start: list[torch.Tensor],
+    course: _Course,
+    rate: float,
+    share: tuple[float, float],
+) -> _Try:
+    """Trains at one rate from `start`, or finds that an attempt at this cell which was cut short had done so."""
+    import torch
+
+    ledger = context.ledger
+    spent = (ledger.tokens_trained or 0, ledger.steps or 0)
+    computed = False
+
+    def compute() -> dict[str, torch.Tensor]:
+        nonlocal computed
+        computed = True
+        _put(parameters, start)
+        losses = _train(context, model, parameters, course, rate, share)
+        loss = mean_loss(context, model, context.records("validation"), course.settings.max_length)
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss on the validation split is {loss} after training at rate {rate:g}.")
+        return {
+            "loss": torch.tensor([loss], dtype=torch.float64),
+            "losses": torch.tensor(losses, dtype=torch.float64),
+            "tokens": torch.tensor([(ledger.tokens_trained or 0) - spent[0]]),
+            **{f"weight {number}": weight for number, weight in enumerate(parameters)},
+        }
+
+    found = context.resumable(f"tuning {ledger.tunings} at {rate:g}", compute)
+    if not computed:
+        context.spend(tokens=int(found["tokens"]), steps=len(found["losses"]))
+    weights = [found[f"weight {number}"] for number in range(len(parameters))]
+    return _Try(rate, float(found["loss"]), tuple(found["losses"].tolist()), weights)
 
 
 def _injection_change(context: TransferContext, model: PreTrainedModel, data: Sequence[Encoded]) -> float:
@@ -168,6 +213,7 @@ class _Course:
     settings: FinetuneSettings
     objective: Objective
     redraw: Redraw | None
+    steps: int
 
 
 def _train(
@@ -183,9 +229,10 @@ def _train(
 
     data, settings = course.data, course.settings
     optimizer = _optimizer(parameters, settings, peak)
-    steps = settings.epochs * math.ceil(len(data) / settings.batch_size)
+    steps = course.steps
     order = torch.Generator().manual_seed(context.stage_seed("tune"))
     losses: list[float] = []
+    pass_tokens = context.pass_tokens
     with context.stage("tune") as progress:
         model.train()
         for batch in _batches(len(data), settings, order):
@@ -198,7 +245,8 @@ def _train(
                 with torch.no_grad():
                     learnt = course.redraw(model, learnt)
                 model.train()
-            loss = _backward(model, learnt, course.objective)
+            context.spend(tokens=sum(len(record.ids) for record in learnt), steps=1)
+            loss = _backward(model, learnt, course.objective, pass_tokens)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise DivergedError(
@@ -210,8 +258,6 @@ def _train(
             optimizer.step()
             optimizer.zero_grad()
             losses.append(loss)
-            tokens = sum(len(record.ids) for record in learnt)
-            context.ledger.tokens_trained = (context.ledger.tokens_trained or 0) + tokens
             progress(share[0] + share[1] * len(losses) / steps)
         model.eval()
     return tuple(losses)
@@ -235,7 +281,7 @@ def mean_loss(context: TransferContext, model: PreTrainedModel, records: Sequenc
     model.eval()
     try:
         with torch.no_grad():
-            total = sum(float(cross_entropy(model, part)) for part in passes(data, context.device))
+            total = sum(float(cross_entropy(model, part)) for part in passes(data, context.pass_tokens))
     finally:
         model.train(training)
     return total / sum(_supervised(record) for record in data)
@@ -268,9 +314,8 @@ def schedule(step: int, steps: int, warmup_ratio: float) -> float:
     return (steps - step) / max(1, steps - warmup)
 
 
-def passes(data: Sequence[Encoded], device: str) -> list[list[Encoded]]:
-    """Records grouped by like length, shortest first, into passes of a bounded number of padded tokens."""
-    budget = TOKENS_PER_PASS.get(device.split(":", maxsplit=1)[0], TOKENS_PER_PASS_ELSEWHERE)
+def passes(data: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
+    """Records grouped by like length, shortest first, into passes of at most `budget` padded tokens."""
     groups: list[list[Encoded]] = []
     for record in sorted(data, key=lambda record: len(record.ids)):
         if groups and (len(groups[-1]) + 1) * len(record.ids) <= budget:
@@ -300,11 +345,11 @@ def _batches(count: int, settings: FinetuneSettings, order: torch.Generator) -> 
             yield indices[start : start + settings.batch_size]
 
 
-def _backward(model: PreTrainedModel, batch: list[Encoded], objective: Objective) -> float:
+def _backward(model: PreTrainedModel, batch: list[Encoded], objective: Objective, pass_tokens: int) -> float:
     """Adds the gradient of the batch's mean loss to the weights' and returns that loss."""
     supervised = sum(_supervised(record) for record in batch)
     total = 0.0
-    for part in passes(batch, str(model.device)):
+    for part in passes(batch, pass_tokens):
         loss = objective(model, part) / supervised
         loss.backward()
         total += float(loss.detach())

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pkt_bench import environment, stopping
 from pkt_bench.data import Encoded, Locating, alignment_batches, encode, locating
-from pkt_bench.domain import Record, Split, Suite, digest_of
-from pkt_bench.errors import ContractError
+from pkt_bench.domain import Budget, Record, Split, Suite, digest_of
+from pkt_bench.errors import ContractError, OverBudgetError
 from pkt_bench.stages import StageCache
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Ledger:
     stage_seconds: dict[str, float] = field(default_factory=dict)
     trainable_parameters: int | None = None
     tokens_trained: int | None = None
+    steps: int | None = None
+    tunings: int = 0
     injection_change: float | None = None
 
 
@@ -74,6 +77,9 @@ class TransferContext:
             `selection="oracle"`: a choice by test scores is an upper bound, and its row says so.
         ledger: what the transfer spent; `finetune` fills in its part.
         made_by: the code, libraries and threads at work, which the cache takes into account by itself.
+        budget: what the transfer may spend; `spend` holds it to that.
+        partial: results of this very cell that an attempt which was cut short had come to; see `resumable`.
+        batching: gives `pass_tokens`, and tells the harness that it was asked.
     """
 
     pair: LoadedPair
@@ -86,6 +92,61 @@ class TransferContext:
     test_score: Callable[[PreTrainedModel], float] = _no_test_score
     ledger: Ledger = field(default_factory=Ledger)
     made_by: Mapping[str, Any] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    partial: StageCache | None = None
+    batching: Callable[[], int] | None = None
+
+    @property
+    def pass_tokens(self) -> int:
+        """Padded tokens to compute on at once. Where memory runs out, the cell is tried again with half of it."""
+        return environment.pass_tokens(self.device) if self.batching is None else self.batching()
+
+    def spend(self, *, tokens: int = 0, steps: int = 0, trainable: int = 0) -> None:
+        """Books work, before it is done: tokens trained on, optimiser steps, parameters that training may change.
+
+        Raises:
+            OverBudgetError: with it the transfer takes more than every method of the sweep may have.
+        """
+        ledger = self.ledger
+        if tokens:
+            ledger.tokens_trained = (ledger.tokens_trained or 0) + tokens
+        if steps:
+            ledger.steps = (ledger.steps or 0) + steps
+        if trainable:
+            ledger.trainable_parameters = trainable
+        self.check_budget()
+
+    def check_budget(self, *, tokens: int = 0, steps: int = 0) -> None:
+        """Checks what was booked, and `tokens` and `steps` that are to come, against the budget.
+
+        Raises:
+            OverBudgetError: it is more than every method of the sweep may have.
+        """
+        ledger, budget = self.ledger, self.budget
+        for name, asked, allowed in (
+            ("tokens", (ledger.tokens_trained or 0) + tokens, budget.tokens),
+            ("steps", (ledger.steps or 0) + steps, budget.steps),
+            ("trainable", ledger.trainable_parameters or 0, budget.trainable),
+        ):
+            if allowed is not None and asked > allowed:
+                what = {"tokens": "training tokens", "steps": "optimiser steps", "trainable": "trainable parameters"}
+                raise OverBudgetError(
+                    f"{asked:,} {what[name]} are needed, the budget of the sweep is {allowed:,}."
+                    f"\n  Lower the method's own settings, or raise --budget {name}=... for all methods."
+                )
+
+    def resumable(self, name: str, compute: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """The tensors `compute` gives, on the CPU; kept until the cell is done, so that a crash does not cost them.
+
+        `name` is unique within the cell. Random state afterwards depends on the name alone, whether the result was
+        computed or found.
+        """
+        if self.partial is None:
+            found = {key: tensor.detach().to("cpu", copy=True) for key, tensor in compute().items()}
+        else:
+            found, _ = self.partial.tensors(name, {}, compute)
+        environment.seed_everything(self.stage_seed(f"after {name}"))
+        return found
 
     def records(self, split: Split) -> Sequence[Record]:
         """The records of one split of the suite, always in the same order."""
@@ -134,9 +195,8 @@ class TransferContext:
 
         Yields a function to call with the fraction done.
         """
-        from pkt_bench.environment import seed_everything
-
-        seed_everything(self.stage_seed(name))
+        stopping.check()
+        environment.seed_everything(self.stage_seed(name))
         self.report(name, None)
         started = time.perf_counter()
         try:

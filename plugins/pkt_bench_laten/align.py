@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pkt_bench import Encoded, PktBenchError, Record, TransferContext
+from pkt_bench import DivergedError, Encoded, Record, TransferContext
 from pkt_bench_laten import anatomy
 from pkt_bench_laten.anatomy import Module
 from pkt_bench_laten.batching import groups_by_length, pad_right
@@ -59,7 +59,7 @@ def align(
     Returns copies of its weights after each number of steps in `keep`, and the loss of every step.
 
     Raises:
-        PktBenchError: a loss is not finite.
+        DivergedError: a loss is not finite.
     """
     optimizer = torch.optim.AdamW(
         hypernetwork.parameters(), lr=learning_rate, betas=(0.95, 0.95), eps=1e-8, weight_decay=weight_decay
@@ -74,7 +74,7 @@ def align(
             optimizer.zero_grad(set_to_none=True)
             loss = accumulate_gradients(student, hypernetwork, lesson(step), magnitude_penalty)
             if not math.isfinite(sum(loss.records) + loss.magnitude):
-                raise PktBenchError(
+                raise DivergedError(
                     f"laten: alignment step {step + 1} has a loss that is not finite"
                     f" (learning rate {rate:.3g}).\n"
                     "  Lower laten.learning_rate."

@@ -207,11 +207,11 @@ def teach(context: TransferContext, located: Located, supply: Supply, progress: 
     def lesson(step: int) -> Lesson:
         theirs, ours = located.places([located.order[step % len(located.order)]], settings.rate, settings.modules)
         records, _ = supervised(context, batches[step])
-        tokens = sum(len(record.ids) for record in records)
-        context.ledger.tokens_trained = (context.ledger.tokens_trained or 0) + tokens
+        context.spend(tokens=sum(len(record.ids) for record in records), steps=1)
         return Lesson(supply.of_step(step, theirs), ours, records)
 
-    context.ledger.trainable_parameters = hypernetwork.size
+    context.spend(trainable=hypernetwork.size)
+    context.check_budget(steps=max(settings.inject_steps))
     checkpoints, losses = align(
         student,
         hypernetwork,

@@ -49,6 +49,8 @@ def follow(jobs: Sequence[Job], slots: int | None, moments: Moments, settings: R
             interrupted = error if isinstance(error, Interrupted) else Interrupted()
             at_once = stopped is not None or interrupted.exit_code != 130
             driver.stop(Order.NOW if at_once else Order.STOP)
+            if not at_once:
+                moments.stopping()
             stopped = stopped or interrupted
         except BaseException as error:  # noqa: BLE001 - a defect in a view
             driver.stop(Order.NOW)

@@ -17,6 +17,9 @@ class Moments(Protocol):
     def stage(self, cell: Cell, stage: str, fraction: float | None) -> None:
         """A cell reached a stage, or a part of it."""
 
+    def stopping(self) -> None:
+        """Nothing new begins; cells under way end after the stage they are in."""
+
     def measured(self, cell: Cell, resident_bytes: int) -> None:
         """What the cell's processes hold in memory now."""
 

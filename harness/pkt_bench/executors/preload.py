@@ -14,7 +14,7 @@ import torch
 import tqdm
 import transformers
 
-import pkt_bench.pipeline
+import pkt_bench.executors.child
 
 # tqdm's own lock is a semaphore of the system, which a process that is killed leaves behind
 tqdm.tqdm.set_lock(threading.RLock())

@@ -15,7 +15,7 @@ from . import kernel
 
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing, which costs every child 9 ms
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same number on every architecture
 _VERSION_FLAG = 1
@@ -27,6 +27,8 @@ _ON_FILES = _WRITE_FILE | _READ_FILE | _TRUNCATE
 _READ = _READ_FILE | _READ_DIR
 # No MAKE_DIR: the folder stays flat, so that measuring and removing it is bounded work.
 _OWN_FOLDER = _READ | _WRITE_FILE | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
+_REMOVE_DIR, _MAKE_ANY, _REFER = 1 << 4, 0b1111111 << 6, 1 << 13
+WRITES = _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_ANY | _REFER | _TRUNCATE
 
 
 def abi() -> int:
@@ -37,7 +39,7 @@ def abi() -> int:
 def restrict(readable: Sequence[str], writable_files: Sequence[str], own_folder: str) -> int:
     """Lock this process in for good and return the ABI used. Paths that do not exist are left out."""
     version = abi()
-    fs_rights = (1 << _rights_known(version)) - 1
+    fs_rights = (1 << rights_known(version)) - 1
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     attributes = (ctypes.c_uint64 * 3)(fs_rights, 0b11 if version >= 4 else 0, 0b11 if version >= 6 else 0)
     ruleset = kernel.syscall(_CREATE_RULESET, ctypes.byref(attributes), size, 0)
@@ -54,7 +56,23 @@ def restrict(readable: Sequence[str], writable_files: Sequence[str], own_folder:
     return version
 
 
-def _rights_known(version: int) -> int:
+def give_up(rights: int, kept_below: Iterable[str]) -> None:
+    """Give up `rights` everywhere but at and below the given paths, for this process and all it starts, for good.
+
+    Rights that are not named are left as they were. A path that does not exist is left out.
+    """
+    attributes = (ctypes.c_uint64 * 1)(rights)
+    ruleset = kernel.syscall(_CREATE_RULESET, ctypes.byref(attributes), 8, 0)
+    try:
+        for path in kept_below:
+            _allow(ruleset, path, rights)
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        kernel.syscall(_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+
+
+def rights_known(version: int) -> int:
     """How many file-system rights this ABI knows; all of them are taken away before some are given back."""
     return {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)
 

@@ -1,0 +1,60 @@
+"""How much a phase computes at once: what fitted before, halved when the memory does not suffice.
+
+    work/batches/<digest>.json   the largest size that may be tried, by models, device and phase
+
+Another size moves the last bits of a number, so a row says which it was made with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from pkt_bench.domain import BatchSizes, Job, digest_of
+from pkt_bench.environment import pass_tokens
+
+Phase = Literal["transfer", "score"]
+SMALLEST = {"transfer": 32, "score": 1}
+"""Below this a phase gives up: a pass of 32 tokens holds next to nothing beside the model."""
+
+
+def sizes_for(job: Job) -> BatchSizes:
+    """The sizes to use for a cell: those asked for, or what earlier cells found to fit."""
+    knobs = job.cell.knobs
+    found = {phase: _read(_file(job, phase)) for phase in ("transfer", "score")}
+    return BatchSizes(
+        pass_tokens=min(found["transfer"] or pass_tokens(knobs.device), pass_tokens(knobs.device)),
+        score_batch=min(found["score"] or knobs.batch_size, knobs.batch_size),
+    )
+
+
+def halve(job: Job, phase: Phase, tried: int) -> int | None:
+    """Remembers that `tried` did not fit; gives the size to try next, or None where there is no smaller one."""
+    smaller = tried // 2
+    if smaller < SMALLEST[phase]:
+        return None
+    file = _file(job, phase)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    aside.write_text(json.dumps({"size": smaller, "phase": phase, "cell": job.cell.label}), encoding="utf-8")
+    aside.replace(file)
+    return smaller
+
+
+def _file(job: Job, phase: str) -> Path:
+    identity, knobs = job.cell.identity, job.cell.knobs
+    models = {role: (identity.get(role) or {}).get("digest") for role in ("teacher", "student")}
+    # what a method trains decides what it needs; what is scored is a student, whoever made it
+    method = job.method if phase == "transfer" else ""
+    where = {**models, "device": knobs.device, "dtype": knobs.dtype, "phase": phase, "method": method}
+    return job.out / "work" / "batches" / f"{digest_of(where)}.json"
+
+
+def _read(file: Path) -> int | None:
+    try:
+        size = json.loads(file.read_text(encoding="utf-8"))["size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return size if isinstance(size, int) and size > 0 else None
