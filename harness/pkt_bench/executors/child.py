@@ -20,6 +20,7 @@ import psutil
 from pkt_bench import stopping
 from pkt_bench.domain import Job, Outcome
 from pkt_bench.executors.guard import guard_rows
+from pkt_bench.executors.orphans import end_with_reader
 from pkt_bench.handover import work_of
 from pkt_bench.journal import log_file
 from pkt_bench.phases import Ended, Means, attempt
@@ -45,6 +46,7 @@ def main(errand: Errand, pipe: Connection, environ: Mapping[str, str]) -> None:
     _own_folder(job)
     _limit(job)
     guard_rows(job, errand.phase)
+    end_with_reader(pipe)
     speaking = threading.Lock()
     last, seen = 0.0, ""
 
