@@ -53,16 +53,26 @@ def save(model: PreTrainedModel, loaded: LoadedPair, folder: Path) -> Artifact:
     return artifact
 
 
+def kind_of(folder: Path) -> Kind:
+    """What kind of student was saved.
+
+    Raises:
+        IntegrityError: the folder is not a whole artifact.
+    """
+    try:
+        kind: Kind = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kind"]
+    except (OSError, ValueError, KeyError):
+        raise IntegrityError(f"{folder} is not a saved student. Run the cell again with --fresh.") from None
+    return kind
+
+
 def load_artifact(folder: Path, pair: Pair, dtype: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The saved student (or the teacher, for the method that is one) with its tokenizer, ready to score.
 
     Raises:
         IntegrityError: the folder is not a whole artifact.
     """
-    try:
-        kind = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kind"]
-    except (OSError, ValueError, KeyError):
-        raise IntegrityError(f"{folder} is not a saved student. Run the cell again with --fresh.") from None
+    kind = kind_of(folder)
     ref = pair.teacher if kind == "teacher" else pair.student
     model = load(ref, dtype, device)
     if (folder / TENSORS).is_file():

@@ -504,6 +504,8 @@ class Job:
     limits: CellLimits = CellLimits()
     device: str = "cpu"
     """The device as asked for; `Knobs.device` is its kind alone, for which of several it is moves no number."""
+    signatures: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """`models.signature` of teacher and student, when their digests were taken: what has the same need not be read."""
     expected_seconds: float | None = None
     """What a cell like it took before, for whoever shows the time left."""
 

@@ -34,6 +34,8 @@ class Handover:
     seconds: float = 0.0
     outcome: Outcome | None = None
     reason: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The student's files with their digests."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Scored:
     peak_rss_bytes: int
     reload_difference: float
     batch_size: int
+    reused_seconds: float | None = None
+    """What scoring had taken, where the very same student was scored before."""
 
 
 def folder_of(job: Job) -> Path:
@@ -89,8 +93,7 @@ def read_handover(job: Job) -> Handover | None:
     folder = folder_of(job)
     try:
         content = json.loads((folder / HANDOVER).read_text(encoding="utf-8"))
-        files = content.pop("files")
-        if any(file_digest(folder / name) != digest for name, digest in files.items()):
+        if any(file_digest(folder / name) != digest for name, digest in content["files"].items()):
             return None
         outcome = content.pop("outcome")
         return Handover(
@@ -103,15 +106,15 @@ def read_handover(job: Job) -> Handover | None:
         return None
 
 
-def write_scored(job: Job, scored: Scored) -> None:
-    """Keeps what scoring found until it is recorded."""
-    _write(folder_of(job) / SCORED, asdict(scored))
+def write_scored(folder: Path, scored: Scored) -> None:
+    """Keeps what scoring found in `folder`: until it is recorded, or for another cell with the same student."""
+    _write(folder / SCORED, asdict(scored))
 
 
-def read_scored(job: Job) -> Scored | None:
+def read_scored(folder: Path) -> Scored | None:
     """What scoring found; None where it has not, or the file is torn."""
     try:
-        content = json.loads((folder_of(job) / SCORED).read_text(encoding="utf-8"))
+        content = json.loads((folder / SCORED).read_text(encoding="utf-8"))
         scores = tuple(Score(**score) for score in content.pop("scores"))
         items = tuple(Item(**item) for item in content.pop("items"))
         return Scored(scores=scores, items=items, **content)

@@ -399,9 +399,27 @@ def check_finite(ref: ModelRef) -> None:
             raise IntegrityError(f"{ref.path}: {name} holds NaN or infinity. Fetch the checkpoint again.")
 
 
-@functools.lru_cache(maxsize=64)
+def signature(ref: ModelRef) -> str:
+    """Digest of the size, the times and the place on the disk of every file of a checkpoint: no file is read.
+
+    Whoever writes into a file, or puts another into its place, changes it; a time that is set back does not hide that,
+    for the file system's own time of change cannot be set. Alike on one machine only.
+    """
+    state = hashlib.blake2b(digest_size=16)
+    for file in sorted(ref.path.iterdir()):
+        about = file.stat()
+        said = (file.name, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_dev)
+        state.update(repr(said).encode())
+    return state.hexdigest()
+
+
 def checkpoint_digest(ref: ModelRef) -> str:
     """BLAKE2b-128 over configurations, tokenizer and weight files: what identifies a checkpoint, whatever its path."""
+    return _checkpoint_digest(ref, signature(ref))
+
+
+@functools.lru_cache(maxsize=64)
+def _checkpoint_digest(ref: ModelRef, seen: str) -> str:  # noqa: ARG001 - what is remembered holds for these files alone
     state = hashlib.blake2b(digest_size=16)
     config = _json_of(ref.path / "config.json")
     config.pop("_name_or_path", None)

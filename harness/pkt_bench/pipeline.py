@@ -84,10 +84,10 @@ def run_cell(job: Job, call: Call) -> Run:
         ended = Ended(saved.outcome, saved.reason)
     scored = None
     if ended.outcome is None:
-        scored = handover.read_scored(job)
+        scored = handover.read_scored(folder_of(job))
         if scored is None:
             ended = _persevere("score", job, call, deadline)
-            scored = handover.read_scored(job)
+            scored = handover.read_scored(folder_of(job))
     if ended.disk_full:
         raise StorageError(
             f"{job.cell.label}: {ended.reason}\n  Free some space and give the same command again: what is recorded is"
@@ -148,8 +148,12 @@ def _run(job: Job, saved: Handover, ended: Ended, scored: Scored | None, seconds
         return run
     if scored is None:
         return replace(run, reason="the score phase ended and left no figures")
+    stages = dict(saved.cost.stage_seconds)
+    if scored.reused_seconds is not None:
+        stages["score (reused)"] = scored.reused_seconds
     cost = replace(
         saved.cost,
+        stage_seconds=stages,
         score_seconds=scored.seconds,
         score_cpu_seconds=scored.cpu_seconds,
         peak_rss_bytes=max(saved.cost.peak_rss_bytes or 0, scored.peak_rss_bytes),

@@ -279,6 +279,7 @@ def _assemble(
     skips: list[Skip] = []
     plugins = tuple(Path(p).resolve() for p in request.plugins)
     for pair, suite, offer in itertools.product(pairs, suites, methods):
+        signatures = {role: models.signature(getattr(pair, role)) for role in ("teacher", "student")}
         variants = settings[_qualified(offer)]
         for chosen, variation in zip(variants, _variations(variants), strict=True):
             reason = _skip_reason(
@@ -298,7 +299,16 @@ def _assemble(
                 else:
                     names = _qualified(offer), pair, _qualified(suite)
                     jobs.append(
-                        Job(cell, *names, plugins, request.out.resolve(), request.fresh, request.limits, request.device)
+                        Job(
+                            cell,
+                            *names,
+                            plugins,
+                            request.out.resolve(),
+                            request.fresh,
+                            request.limits,
+                            request.device,
+                            signatures,
+                        )
                     )
     overlaps = tuple(overlap(suite.item) for suite in suites)
     warnings = [

@@ -56,6 +56,7 @@ def run(
     flags = {name: value for name, value in locals().items() if name not in {"json", "dry_run"}}
     flags["plugins"] = flags.pop("plugin")
     from pkt_bench import tracking
+    from pkt_bench.executors import checking
     from pkt_bench.pipeline import record_skips
     from pkt_bench.tui import plan as plan_view
     from pkt_bench.tui.run import Announcer
@@ -67,6 +68,8 @@ def run(
             plan_view.print_json(plan) if json else plan_view.print_plan(plan)
             return
         plan_view.print_json(plan) if json else plan_view.print_summary(plan)
+        if plan.jobs:
+            checking.check(plan.jobs)
         record_skips(plan.skips, store)
         trackers = tracking.choose(request.track, request.settings, registry)
         if trackers:

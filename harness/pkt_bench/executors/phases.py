@@ -91,7 +91,7 @@ class CellRunner:
     def _call(self, errand: Errand) -> Ended:
         if self._stopping:
             return Ended(Outcome.INTERRUPTED, "the run was interrupted; what finished stages gave is kept")
-        job, context = errand.job, _server(errand.job.cell.knobs.threads)
+        job, context = errand.job, server(errand.job.cell.knobs.threads)
         work_of(job, "scratch").mkdir(parents=True, exist_ok=True)
         kills_before = _kernel_kills()
         ours, theirs = context.Pipe(duplex=False)
@@ -218,7 +218,8 @@ class _Watch:
         return 0
 
 
-def _server(threads: int) -> ForkServerContext:
+def server(threads: int) -> ForkServerContext:
+    """Where processes are forked from that find the heavy imports done."""
     # the server is started with the first process and keeps the environment it finds then
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

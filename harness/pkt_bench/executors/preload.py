@@ -14,6 +14,7 @@ import torch
 import tqdm
 import transformers
 
+import pkt_bench.executors.checking
 import pkt_bench.executors.child
 
 # tqdm's own lock is a semaphore of the system, which a process that is killed leaves behind
