@@ -185,6 +185,51 @@ def test_a_device_that_is_not_there_is_an_environment_error(pkt_bench, pico, tmp
     assert "Use --device cpu" in answer.err
 
 
+def test_a_cell_that_failed_and_is_not_retried_is_neither_run_nor_forgotten(pkt_bench, pico, tmp_path):
+    given = (
+        "--plugin",
+        pico.plugin,
+        "--pair",
+        "pico",
+        "--suite",
+        "pico",
+        "--methods",
+        "raises",
+        "--out",
+        tmp_path / "r",
+    )
+    first = pkt_bench("run", *given, "--executor", "inline")
+
+    plan = pkt_bench("plan", *given, "--retry", "timeout")
+    record = pkt_bench("plan", *given, "--retry", "timeout", "--json").lines()[0]
+    run = pkt_bench("run", *given, "--retry", "timeout")
+
+    assert (first.code, plan.code, run.code) == (1, 0, 1)
+    assert "1 cells: 0 to run, 0 done before, 1 failed before, not retried, 0 skipped" in plan.out
+    assert "✗ raises, pico, pico: ended as failed before; --retry failed runs it again" in plan.out
+    assert "1 failed before, not retried" in run.err
+    assert [(cell["state"], cell["reason"]) for cell in record["cells"]] == [
+        ("failed before", "ended as failed before; --retry failed runs it again")
+    ]
+
+
+def test_a_plan_in_json_says_what_the_records_give_away_and_how_vocabularies_stand(pkt_bench, pico):
+    given = ("--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--methods", "scale")
+
+    (record,) = pkt_bench("plan", *given, "--json").lines()
+
+    assert record["overlap"] == {
+        "pico": {
+            "tests": 4,
+            "ngram": 13,
+            "splits": {
+                split: {"records": 16, "exact": 0, "ngrams": 0} for split in ("extract", "align", "train", "validation")
+            },
+        }
+    }
+    assert record["notes"][0] == "pair 'pico': vocabularies: same tokenizer"
+
+
 def test_a_closed_pipe_ends_quietly(pico, tmp_path):
     command = f"{sys.executable} -m pkt_bench ls suites --plugin {pico.plugin} | true"
 

@@ -571,7 +571,8 @@ def plain(text, folder):
 def place(pico, tmp_path, monkeypatch):
     """A folder to get things wrong in; no plugin but the one in it is loaded."""
     folder = tmp_path.resolve() / "here"
-    shutil.copytree(pico.folder, folder)
+    # without what other tests of the session left there
+    shutil.copytree(pico.folder, folder, ignore=lambda _, names: set(names) & {"__pycache__", "slow-started", "runs"})
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PKT_BENCH_LOAD_PLUGINS", "")
     return Place(folder)
