@@ -310,7 +310,7 @@ class Store:
                 found.append(tables.unseen(known, seen).select(INDEX))
         wanted = tables.subset(schema.runs_schema(), INDEX)
         ones = _new(_cells(tables.cell_files(self.root / CELLS, problems), problems), seen)
-        found.append(tables.gather((file.table.slice(0, 1).select(INDEX) for file in ones), wanted))
+        found.append(tables.gather((file.table.select(INDEX).slice(0, 1) for file in ones), wanted))
         index = pa.concat_tables(found)
         return Attempts(_outcomes(index), tuple(problems), _expected_seconds(index))
 
