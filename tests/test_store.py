@@ -9,83 +9,22 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from pkt_bench.domain import Cell, Cost, Health, Item, Knobs, Outcome, Run, Score, digest_of
+from pkt_bench.domain import Cost, Health, Knobs, Outcome, digest_of
 from pkt_bench.errors import RequestError, StorageError
 from pkt_bench.store import Store
 from pkt_bench_leaderboards import schema
-
-
-def make_cell(method="lora", suite="code", seed=0, limit=None, knobs=None, **identity):
-    """A cell; `method` and `suite` are names, or what the identity says of them."""
-    knobs = knobs or Knobs(limit=limit)
-    if isinstance(method, str):
-        method = {"name": method, "version": "2", "paradigm": "language", "distribution_version": "0.1"}
-    if isinstance(suite, str):
-        suite = {"name": suite, "code": "1" * 32, "task_files": "2" * 32}
-    asked = {
-        "method": method,
-        "teacher": {"revision": "t1", "digest": "a" * 32},
-        "student": {"revision": "s1", "digest": "b" * 32},
-        "data_hash": "d" * 32,
-        "prompt_hash": "e" * 32,
-        "suite": suite,
-        "tasks": [{"name": f"tiny_{suite['name']}"}],
-        "seed": seed,
-        "knobs": asdict(knobs),
-        "libraries": {"torch": "2.13"},
-        "scorer": {"lm_eval": "0.4.13"},
-    }
-    names = method["name"], "pkt-bench", '{"rank":8}', "tiny", suite["name"]
-    return Cell(*names, seed, knobs, asked | identity)
-
-
-def make_score(value=0.5, task="tiny_code", **given):
-    fields = {
-        "metric": "acc",
-        "filter": "none",
-        "stderr": 0.05,
-        "n": 100,
-        "higher_is_better": True,
-        "headline": True,
-        "task_version": "1.0",
-        "task_hash": "f" * 32,
-        "shots": 0,
-        "chance": 0.25,
-    }
-    return Score(task=task, value=value, **(fields | given))
-
-
-def make_run(cell=None, value=0.5, minute=0, outcome=Outcome.DONE, **given):
-    fields = {
-        "run_id": f"run {minute}",
-        "cell": cell or make_cell(),
-        "outcome": outcome,
-        "reason": "" if outcome == Outcome.DONE else "it could not be",
-        "created_at": f"2026-01-01T00:{minute:02d}:00+00:00",
-        "scores": (make_score(value),) if outcome == Outcome.DONE else (),
-    }
-    return Run(**(fields | given))
-
-
-def make_item(number=0, value=1.0, doc_hash=None, metric="acc"):
-    doc_hash = doc_hash or f"doc {number}"
-    return Item("tiny_code", metric, "none", number, doc_hash, f"prompt {number}", "2 + 2 =", "4", "four", value)
+from recorded import cell_files, make_cell, make_item, make_run, make_score
 
 
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "runs")
-
-
-def cell_files(store):
-    return sorted((store.root / "cells").glob("*/*.arrow"))
 
 
 # ---------------------------------------------------------------- what a row says
@@ -465,7 +404,7 @@ import json, os, random, signal, sys, time
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 import pyarrow as pa
-from test_store import Store, make_cell, make_item, make_run
+from recorded import Store, make_cell, make_item, make_run
 store, items = Store(Path(sys.argv[1])), [make_item(number) for number in range(50)]
 pa.array([1])  # imports what pyarrow imports late, once for all writers
 random.seed(1)
@@ -509,7 +448,7 @@ TORN = """
 import resource, signal, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from test_store import Store, make_cell, make_item, make_run
+from recorded import Store, make_cell, make_item, make_run
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))

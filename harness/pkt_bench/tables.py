@@ -297,7 +297,8 @@ def serialise(table: pa.Table, metadata: Mapping[str, str], *, compress: bool = 
     """The bytes of an Arrow file with `metadata` beside the schema's own."""
     import pyarrow as pa
 
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
+    said = {key.encode(): value.encode() for key, value in metadata.items()}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **said})
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression="zstd" if compress else None)
     with pa.ipc.new_file(sink, table.schema, options=options) as writer:
