@@ -351,12 +351,8 @@ for seed in range(first, first + 100):
 @pytest.mark.slow
 def test_nothing_is_lost_or_seen_twice_while_three_processes_record_and_one_compacts(store):
     store.create()
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(store.root), HERE, first], stdout=subprocess.PIPE, text=True
-        )
-        for first in ("0", "100", "200")
-    ]
+    command = [sys.executable, "-c", WRITER, str(store.root), HERE]
+    writers = [subprocess.Popen([*command, first], stdout=subprocess.PIPE, text=True) for first in ("0", "100", "200")]
     compactions = [subprocess.Popen([sys.executable, "-c", COMPACTOR, str(store.root)]) for _ in range(2)]
     seen, reads = 0, 0
     while any(writer.poll() is None for writer in writers):

@@ -1,5 +1,6 @@
 """The store: what is recorded stays recorded, and what is damaged is never believed."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -15,6 +16,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from pkt_bench.compaction import compact
 from pkt_bench.domain import Cost, Health, Knobs, Outcome, digest_of
 from pkt_bench.errors import RequestError, StorageError
 from pkt_bench.store import Store
@@ -330,6 +332,23 @@ def test_done_attempts_that_agree_are_no_problem(store):
     assert store.read().problems == ()
 
 
+def test_what_a_cell_will_take_is_the_median_of_done_attempts_at_its_like(store):
+    for minute, seconds in enumerate((10.0, 30.0, 20.0)):
+        store.record(make_run(make_cell(seed=minute), minute=minute, seconds=seconds))
+    store.record(make_run(make_cell("slow"), minute=4, seconds=90.0))
+    store.record(make_run(make_cell("broken"), minute=5, seconds=1.0, outcome=Outcome.FAILED))
+    store.record(make_run(make_cell("unknown"), minute=6, seconds=None))
+
+    expected = store.expected_seconds()
+
+    assert expected == {("lora", "tiny", "code"): 20.0, ("slow", "tiny", "code"): 90.0}
+    assert store.attempts().expected_seconds == expected
+
+
+def test_where_nothing_is_recorded_nothing_is_expected(store):
+    assert store.expected_seconds() == {}
+
+
 # ---------------------------------------------------------------- damage
 
 
@@ -348,6 +367,61 @@ def test_no_flipped_bit_is_believed(store):
         assert contents.runs["method"].to_pylist() == ["good"]
         assert [str(path) in problem and "damaged" in problem for problem in contents.problems] == [True]
         assert list(store.outcomes()) == [make_cell("good").key]
+
+
+@pytest.fixture(scope="module")
+def two_hundred(tmp_path_factory):
+    """A folder of 201 cells, each with its file."""
+    store = Store(tmp_path_factory.mktemp("many") / "runs")
+    for seed in range(201):
+        store.record(make_run(make_cell(seed=seed), value=seed / 200, run_id=str(seed)))
+    return store, cell_files(store)
+
+
+def spoil(path, damage):
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    return whole
+
+
+def test_each_of_200_files_cut_short_anywhere_is_found_out_and_its_cell_is_run_again(two_hundred):
+    store, files = two_hundred
+    random.seed(1)
+    kept = [spoil(path, lambda data: data[: random.randrange(len(data))]) for path in files[:200]]
+
+    contents, attempts = store.read(), store.attempts()
+
+    for path, whole in zip(files, kept, strict=False):
+        path.write_bytes(whole)
+    assert contents.runs["cell_key"].to_pylist() == [files[200].name[:32]]
+    for problems in (contents.problems, attempts.problems):
+        assert {problem.split(" ")[0] for problem in problems} == {str(path) for path in files[:200]}
+    assert set(attempts.outcomes) == {files[200].name[:32]}
+    assert len(store.attempts().outcomes) == 201
+
+
+def test_each_of_300_flipped_bits_is_found_out_and_its_cell_is_run_again(two_hundred):
+    store, files = two_hundred
+    random.seed(2)
+
+    def flip(data):
+        changed = bytearray(data)
+        changed[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        return changed
+
+    for first in range(0, 300, 100):
+        chosen = files[first % 200 : first % 200 + 100]
+        kept = [spoil(path, flip) for path in chosen]
+
+        contents, attempts = store.read(), store.attempts()
+
+        for path, whole in zip(chosen, kept, strict=True):
+            path.write_bytes(whole)
+        for problems in (contents.problems, attempts.problems):
+            assert {problem.split(" ")[0] for problem in problems} == {str(path) for path in chosen}
+        keys = {path.name[:32] for path in files} - {path.name[:32] for path in chosen}
+        assert set(attempts.outcomes) == set(contents.runs["cell_key"].to_pylist()) == keys
+        assert contents.runs["value"].to_pylist() == [seed / 200 for seed in contents.runs["seed"].to_pylist()]
 
 
 def test_a_flipped_bit_in_the_items_leaves_the_scores_and_says_so(store):
@@ -409,7 +483,7 @@ store, items = Store(Path(sys.argv[1])), [make_item(number) for number in range(
 pa.array([1])  # imports what pyarrow imports late, once for all writers
 random.seed(1)
 acknowledged = []
-for writer in range(30):
+for writer in range(60):
     reader, written = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -436,7 +510,7 @@ def test_nothing_acknowledged_is_lost_when_writers_are_killed(store):
     acknowledged = set(json.loads(answer.stdout))
     contents = store.read()
     found = set(contents.runs["seed"].to_pylist())
-    assert len(acknowledged) > 20
+    assert len(acknowledged) > 50
     assert contents.problems == ()
     assert acknowledged <= found
     assert contents.items.num_rows == 50 * len(found)
@@ -564,6 +638,60 @@ def test_a_disk_that_refuses_is_a_storage_error_that_says_what_to_do(store, monk
 
     assert store.read().runs["method"].to_pylist() == ["before"]
     assert list(store.root.rglob(".tmp-*")) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of two megabytes."""
+    if os.geteuid() != 0 or sys.platform != "linux":
+        pytest.skip("needs root to mount a small file system")
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_says_so_and_costs_nothing_that_is_recorded(small_disk):
+    store = Store(small_disk / "runs")
+    ballast = small_disk / "runs" / "logs" / "ballast"
+    ballast.parent.mkdir(parents=True)
+    ballast.write_bytes(bytes(300_000))
+    seeds = []
+
+    def fill():
+        for seed in range(1000):
+            store.record(make_run(make_cell(seed=seed), run_id=str(seed)), [make_item(number) for number in range(50)])
+            seeds.append(seed)
+
+    with pytest.raises(StorageError) as caught:
+        fill()
+
+    recorded = len(seeds)
+    assert "cannot be written: the disk is full.\n  Free some space" in str(caught.value)
+    assert caught.value.exit_code == 4
+    assert recorded > 10
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(512))
+    for attempt in (store.write_board, lambda: compact(store), store.check_writable):
+        with pytest.raises(StorageError, match="the disk is full"):
+            attempt()
+    contents = store.read()
+    assert contents.problems == ()
+    assert sorted(contents.runs["seed"].to_pylist()) == list(range(recorded))
+    assert contents.items.num_rows == 50 * recorded
+    assert list(store.root.rglob(".tmp-*")) == []
+    ballast.unlink()
+    store.record(make_run(make_cell(seed=recorded), run_id=str(recorded)))
+    assert sorted(store.read().runs["seed"].to_pylist()) == list(range(recorded + 1))
+    assert compact(store).folded == recorded + 1
+    assert store.read().items.num_rows == 50 * recorded
 
 
 def test_a_place_where_nothing_can_be_made_is_a_storage_error():
