@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -516,6 +518,33 @@ def test_nothing_acknowledged_is_lost_when_writers_are_killed(store):
     assert contents.items.num_rows == 50 * len(found)
     store.check_writable()
     assert list(store.root.glob("*/*/.tmp-*")) == []
+
+
+RECORDER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from recorded import Store, make_cell, make_run
+for seed in range(50):
+    Store(Path(sys.argv[1])).record(make_run(make_cell(seed=seed), run_id=str(seed)))
+"""
+
+
+def test_each_of_50_runs_is_on_the_disk_before_it_has_its_name_and_its_folder_after(store, tmp_path):
+    if not shutil.which("strace"):
+        pytest.skip("needs strace to see the order of system calls")
+    trace = tmp_path / "trace"
+    strace = ["strace", "-y", "-e", "trace=fsync,rename,renameat2", "-o", str(trace)]
+
+    subprocess.run([*strace, sys.executable, "-c", RECORDER, str(store.root), str(Path(__file__).parent)], check=True)
+
+    calls = [line for line in trace.read_text().splitlines() if f"{store.root}/cells/" in line]
+    renamed = [number for number, call in enumerate(calls) if call.startswith("rename")]
+    assert len(renamed) == 50
+    for number in renamed:
+        aside = calls[number].split('"')[1]
+        assert re.match(rf"fsync\(\d+<{aside}>\)", calls[number - 1])
+        assert re.match(rf"fsync\(\d+<{Path(aside).parent}>\)", calls[number + 1])
 
 
 TORN = """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from typing import Literal
 from pkt_bench import durable
 from pkt_bench.domain import Outcome
 from pkt_bench.errors import RequestError, StorageError
-from pkt_bench.stages import StageCache
+from pkt_bench.stages import Entry, StageCache
 from pkt_bench.store import MARKER, OUR_NAMES, Store
 
 STAGES, ARTIFACTS = "stages", "artifacts"
@@ -64,8 +64,10 @@ def reclaim(
     check_run_folder(root)
     cache = StageCache(root / STAGES)
     try:
-        yield from _leftovers(cache, dry_run=dry_run)
-        yield from _unused(cache, unused_seconds, keep_bytes, dry_run=dry_run)
+        torn = list(cache.torn())
+        yield from _leftovers(cache, torn, dry_run=dry_run)
+        whole = [entry for entry in cache.entries() if entry.folder not in torn]
+        yield from _unused(cache, whole, unused_seconds, keep_bytes, dry_run=dry_run)
         if artifacts:
             yield from _students(root, dry_run=dry_run)
     except OSError as error:
@@ -74,8 +76,8 @@ def reclaim(
         ) from None
 
 
-def _leftovers(cache: StageCache, *, dry_run: bool) -> Iterator[Freed]:
-    for folder in list(cache.torn()):
+def _leftovers(cache: StageCache, torn: Iterable[Path], *, dry_run: bool) -> Iterator[Freed]:
+    for folder in torn:
         size = size_of(folder)
         if dry_run or cache.remove(folder):
             yield Freed("torn stage result", folder, size)
@@ -87,9 +89,13 @@ def _leftovers(cache: StageCache, *, dry_run: bool) -> Iterator[Freed]:
 
 
 def _unused(
-    cache: StageCache, unused_seconds: float | None, keep_bytes: int | None, *, dry_run: bool
+    cache: StageCache,
+    entries: Sequence[Entry],
+    unused_seconds: float | None,
+    keep_bytes: int | None,
+    *,
+    dry_run: bool,
 ) -> Iterator[Freed]:
-    entries = cache.entries()
     left = sum(entry.bytes for entry in entries)
     now = time.time()
     for entry in entries:
