@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pkt_bench import artifacts
-from pkt_bench.errors import ContractError
+from pkt_bench.errors import ContractError, DivergedError
 from pkt_bench.models import LoadedPair
 from pkt_bench.testing import pico_pair
 
@@ -112,7 +112,7 @@ def test_a_student_that_is_not_finite_is_refused(loaded, tmp_path, poison):
     with torch.no_grad():
         loaded.student.model.norm.weight[3] = poison
 
-    with pytest.raises(ContractError, match=r"model\.norm\.weight holds NaN or infinity"):
+    with pytest.raises(DivergedError, match=r"model\.norm\.weight holds NaN or infinity"):
         artifacts.save(loaded.student, loaded, tmp_path / "out")
 
 

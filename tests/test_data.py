@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from pkt_bench.data import alignment_batches, encode, overlap
+from pkt_bench.data import alignment_batches, encode
 from pkt_bench.domain import Message, PromptSpec, Record
-from pkt_bench.testing import byte_tokenizer, pico_suite
+from pkt_bench.testing import byte_tokenizer
 
 TULU = PromptSpec(
     system="<|system|>\n{content}\n\n", user="<|user|>\n{content}\n\n", open_answer="<|assistant|>\n", close_answer="\n"
@@ -73,18 +73,6 @@ def test_a_merge_across_the_border_is_the_one_that_scoring_sees():
     assert list(encoded.ids[encoded.prompt_length :]) == continuation
     assert list(encoded.ids) == [0, 3, 1]
     assert encoded.prompt_length == len(context) == 2
-
-
-def test_an_overlap_with_the_test_documents_is_counted_by_split(tmp_path):
-    import dataclasses
-
-    suite = pico_suite(tmp_path)
-    leaking = dataclasses.replace(
-        suite, records=lambda split: [Record.of("test a: ", "x")] if split == "train" else suite.records(split)
-    )
-
-    assert overlap(suite) == {"extract": 0, "align": 0, "train": 0, "validation": 0}
-    assert overlap(leaking)["train"] == 1
 
 
 def letters(names):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import pkt_bench
 from pkt_bench import models, planning, plugins
 from pkt_bench.data import data_digest
-from pkt_bench.domain import ModelRef, Outcome, PromptSpec, Record, Run, digest_of
+from pkt_bench.domain import Budget, CellLimits, ModelRef, Outcome, PromptSpec, Record, Run, digest_of
 from pkt_bench.errors import RequestError, UnavailableError
 from pkt_bench.pipeline import new_run_id, now
 from pkt_bench.request import build
@@ -51,14 +51,36 @@ def key_of(folder, registry=None, assignments=(), **flags):
         {"batch_size": 8},
         {"threads": 2},
         {"dtype": "bfloat16"},
+        {"dtype": "float16"},
         {"seeds": 2},
         {"assignments": ["scale.factor=2"]},
+        {"assignments": ["scale.factor=1.5000001"]},
         {"methods": ["noise"]},
+        {"methods": ["patches"]},
+        {"methods": ["scale:shuffled"]},
+        {"budget": ["tokens=1e6"]},
+        {"budget": ["tokens=2e6"]},
+        {"budget": ["steps=200"]},
+        {"budget": ["trainable=500000"]},
+        {"budget": ["seconds=60"]},
+        {"budget": ["tokens=1e6,seconds=60"]},
     ],
     ids=str,
 )
 def test_a_flag_that_can_move_a_number_changes_the_key(folder, change):
     assert key_of(folder, **change) != key_of(folder)
+
+
+def test_every_such_flag_gives_a_key_of_its_own(folder):
+    changes = [
+        *({"budget": [text]} for text in ("tokens=1e6", "tokens=2e6", "steps=1e6", "trainable=1e6", "seconds=1e6")),
+        *({"limit": number} for number in (1, 2, 3)),
+        *({"batch_size": number} for number in (1, 2, 3)),
+        *({"threads": number} for number in (2, 3)),
+        *({"assignments": [f"scale.factor={number}"]} for number in (1, 2, 3)),
+    ]
+
+    assert len({key_of(folder, **change) for change in changes}) == len(changes)
 
 
 @pytest.mark.parametrize(
@@ -68,12 +90,66 @@ def test_a_flag_that_can_move_a_number_changes_the_key(folder, change):
         {"executor": "inline"},
         {"fresh": True},
         {"assignments": ["scale.factor=1.5"]},
+        {"assignments": ["scale.factor=15e-1"]},
         {"methods": ["scale", "scale"]},
+        {"methods": ["pico_plugin.py/scale"]},
+        {"methods": ["noise", "scale"]},
+        {"suites": ["pico_plugin.py/pico"]},
+        {"pairs": ["pico,pico"]},
+        {"seeds": "1"},
+        {"retry": ["none"]},
+        {"retry": ["failed,timeout"]},
+        {"cell_seconds": "2h"},
+        {"cell_memory": "8GB"},
+        {"cell_disk": "2GB"},
+        {"allow_small_teacher": True},
+        {"assignments": ["process.anything=1"]},
     ],
     ids=str,
 )
 def test_a_flag_that_cannot_move_a_number_leaves_the_key(folder, change):
     assert key_of(folder, **change) == key_of(folder)
+
+
+def test_a_budget_of_nothing_is_no_part_of_what_a_key_is_made_of(folder):
+    plain = plan_of(folder).jobs[0].cell.identity
+    spent = plan_of(folder, budget=["steps=1e3"]).jobs[0].cell.identity
+
+    assert "budget" not in plain["knobs"]
+    assert spent["knobs"] == plain["knobs"] | {"budget": {"steps": 1000}}
+
+
+def test_which_of_several_devices_it_was_is_no_part_of_the_key(folder, monkeypatch):
+    monkeypatch.setattr(planning.preflight, "check_device", lambda device: None)
+
+    keys = {key_of(folder, device=device) for device in ("cuda", "cuda:0", "cuda:1")}
+
+    assert len(keys) == 1
+    assert key_of(folder) not in keys
+    assert plan_of(folder, device="cuda:1").jobs[0].cell.knobs.device == "cuda:1"
+
+
+def test_a_checkpoint_is_the_same_however_its_path_is_written(folder, monkeypatch, tmp_path):
+    teacher, student = folder / "pico" / "teacher", folder / "pico" / "student"
+    (tmp_path / "link").symlink_to(folder / "pico")
+    monkeypatch.chdir(folder)
+
+    keys = {
+        key_of(folder, pairs=[f"{teacher}:{student}"]),
+        key_of(folder, pairs=["pico/teacher:pico/student"]),
+        key_of(folder, pairs=["./pico/../pico/teacher:pico//student/"]),
+        key_of(folder, pairs=[f"{tmp_path}/link/teacher:{tmp_path}/link/student"]),
+    }
+
+    assert len(keys) == 1
+
+
+def test_limits_of_a_cell_are_in_its_job(folder):
+    (job,) = plan_of(folder, cell_seconds="10m", cell_memory="8GiB", cell_disk="2GB").jobs
+
+    assert job.limits == CellLimits(600, 8 << 30, 2 * 10**9)
+    assert job.cell.knobs.budget == Budget()
+    assert plan_of(folder, budget=["steps=5"]).jobs[0].cell.knobs.budget == Budget(steps=5)
 
 
 def test_the_out_folder_and_the_order_of_methods_leave_the_keys(folder, tmp_path):
@@ -89,6 +165,17 @@ def edit_weight(path):
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
 
 
+def flip_last_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-4] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def append(path, text):
+    with path.open("a") as file:
+        file.write(text)
+
+
 def edit_json(path, **more):
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
 
@@ -98,10 +185,25 @@ def edit_json(path, **more):
     [
         lambda folder: edit_weight(folder / "pico" / "teacher"),
         lambda folder: edit_weight(folder / "pico" / "student"),
+        lambda folder: flip_last_bit(folder / "pico" / "student" / "model.safetensors"),
+        lambda folder: flip_last_bit(folder / "pico" / "teacher" / "model.safetensors"),
         lambda folder: edit_json(folder / "pico" / "student" / "config.json", rms_norm_eps=1e-3),
+        lambda folder: edit_json(folder / "pico" / "teacher" / "config.json", rope_theta=5e5),
         lambda folder: edit_json(folder / "pico" / "student" / "tokenizer_config.json", padding_side="left"),
+        lambda folder: append(folder / "pico" / "student" / "tokenizer.json", " "),
+        lambda folder: (folder / "pico" / "student" / "chat_template.jinja").write_text("{{ messages }}"),
     ],
-    ids=["teacher weight", "student weight", "configuration", "tokenizer"],
+    ids=[
+        "teacher weight",
+        "student weight",
+        "student bit",
+        "teacher bit",
+        "student configuration",
+        "teacher configuration",
+        "tokenizer setting",
+        "tokenizer byte",
+        "chat template",
+    ],
 )
 def test_a_changed_checkpoint_changes_the_key(folder, edit):
     before = key_of(folder)
@@ -163,6 +265,93 @@ def test_a_pair_in_another_place_under_another_name_has_another_key_only_for_its
     assert {**there, "pair": here["pair"]} == here
 
 
+def edited_method(folder, **fields):
+    registry = plugins.load([folder / "pico_plugin.py"])
+    offer = registry.methods.get("scale")
+    registry.methods.offers["scale"] = [dataclasses.replace(offer, item=dataclasses.replace(offer.item, **fields))]
+    return registry
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"version": "2"}, {"paradigm": "language"}, {"control_of": "noise"}],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_a_method_says_it_is_is_part_of_the_key(folder, fields):
+    assert key_of(folder, edited_method(folder, **fields)) != key_of(folder, edited_method(folder))
+
+
+@pytest.mark.parametrize("fields", [{"summary": "other words"}, {"paper": "https://example.org"}], ids=str)
+def test_what_is_said_about_a_method_is_not(folder, fields):
+    assert key_of(folder, edited_method(folder, **fields)) == key_of(folder, edited_method(folder))
+
+
+@pytest.mark.parametrize("fields", [{"shots": 1}, {"limit": 2}, {"chance": 0.5}], ids=str)
+def test_every_knob_of_a_task_is_part_of_the_key(folder, fields):
+    suite = plugins.load([folder / "pico_plugin.py"]).suites.get("pico").item
+    changed = edited_suite(folder, tasks=(dataclasses.replace(suite.tasks[0], **fields),))
+
+    assert key_of(folder, changed) != key_of(folder, edited_suite(folder))
+
+
+@pytest.mark.parametrize("name", ["torch", "transformers", "lm_eval"])
+def test_another_release_of_a_library_changes_the_key(folder, monkeypatch, name):
+    before = key_of(folder)
+    versions = planning.library_versions() | {name: "99.1"}
+    monkeypatch.setattr(planning, "library_versions", lambda: versions)
+
+    assert key_of(folder) != before
+
+
+def attempted(folder, outcome):
+    plan = plan_of(folder)
+    Store(plan.request.out).record(Run(new_run_id(), plan.jobs[0].cell, outcome, "", now()))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "retry", "state"),
+    [
+        (Outcome.FAILED, ["all"], "jobs"),
+        (Outcome.FAILED, ["failed"], "jobs"),
+        (Outcome.FAILED, ["timeout,failed"], "jobs"),
+        (Outcome.FAILED, ["timeout"], "left"),
+        (Outcome.FAILED, ["none"], "left"),
+        (Outcome.TIMEOUT, ["failed", "killed"], "left"),
+        (Outcome.OUT_OF_MEMORY, ["out-of-memory"], "jobs"),
+        (Outcome.INTERRUPTED, ["none"], "jobs"),
+        (Outcome.SKIPPED, ["none"], "jobs"),
+        (Outcome.DONE, ["all"], "done"),
+        (Outcome.DONE, ["none"], "done"),
+    ],
+)
+def test_what_was_tried_before_runs_again_if_its_outcome_is_named(folder, outcome, retry, state):
+    attempted(folder, outcome)
+
+    plan = plan_of(folder, retry=retry)
+
+    assert {name: len(getattr(plan, name)) for name in ("jobs", "done", "left", "skips")} == {
+        **dict.fromkeys(("jobs", "done", "left", "skips"), 0),
+        state: 1,
+    }
+    assert len(plan.cells) == 1
+
+
+def test_a_cell_that_is_left_says_how_it_ended_and_what_would_run_it(folder):
+    attempted(folder, Outcome.TIMEOUT)
+
+    (left,) = plan_of(folder, retry=["none"]).left
+
+    assert (left.cell.method, left.outcome) == ("scale", "timeout")
+    assert left.reason == "ended as timeout before; --retry timeout runs it again"
+
+
+def test_never_tried_cells_run_whatever_is_retried_and_fresh_wins(folder):
+    assert plan_of(folder, retry=["none"]).jobs
+    attempted(folder, Outcome.FAILED)
+
+    assert plan_of(folder, retry=["none"], fresh=True).jobs
+
+
 def test_only_done_counts_as_done(folder):
     plan = plan_of(folder)
     store = Store(plan.request.out)
@@ -186,9 +375,11 @@ def test_records_that_are_test_documents_are_reported(folder):
 
 
 def test_a_teacher_no_larger_than_the_student_is_refused_unless_allowed(folder):
-    student = folder / "pico" / "student"
+    teacher, student = folder / "pico" / "teacher", folder / "pico" / "student"
 
     with pytest.raises(RequestError, match="is not larger than the student"):
+        plan_of(folder, pairs=[f"{student}:{teacher}"])
+    with pytest.raises(RequestError, match="are the same checkpoint"):
         plan_of(folder, pairs=[f"{student}:{student}"])
     assert plan_of(folder, pairs=[f"{student}:{student}"], allow_small_teacher=True).jobs
 

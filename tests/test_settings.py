@@ -19,11 +19,11 @@ def test_text_is_read_as_the_field_s_type():
     ("given", "phrases"),
     [
         ({"rnk": "8"}, ["lora has no setting 'rnk'. Did you mean 'lora.rank'?", "Settings: epochs"]),
-        ({"rank": "0"}, ["lora.rank = '0' will not do", "greater than or equal to 1", "--set lora.rank=VALUE"]),
-        ({"rank": "eight"}, ["lora.rank = 'eight' will not do", "valid integer"]),
+        ({"rank": "0"}, ["lora.rank = '0' will not do", "at least 1 is wanted", "--set lora.rank=VALUE"]),
+        ({"rank": "eight"}, ["lora.rank = 'eight' will not do", "a whole number is wanted"]),
         ({"learning_rate": "nan"}, ["lora.learning_rate = 'nan' will not do"]),
         ({"modules": "q_prj"}, ["lora.modules", "q_proj"]),
-        ({"lora_dropout": "1.0"}, ["less than 1"]),
+        ({"lora_dropout": "1.0"}, ["less than 1 is wanted"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(given, phrases):

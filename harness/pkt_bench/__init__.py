@@ -40,8 +40,12 @@ if TYPE_CHECKING:
         Interrupted,
         OverBudgetError,
         PktBenchError,
+        RequestError,
         UnavailableError,
     )
+    from pkt_bench.executors.base import Execute, Moments
+    from pkt_bench.executors.lost import record_lost
+    from pkt_bench.executors.phases import CellRunner
     from pkt_bench.factors import Factors, leading_factors, split_factors
     from pkt_bench.hookspecs import hookimpl
     from pkt_bench.models import LoadedPair
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     from pkt_bench.settings import AdapterSettings, FinetuneSettings, Settings
     from pkt_bench.starts import principal_start
     from pkt_bench.streaming import LayerStream, Passage
+    from pkt_bench.tracking import facts_of
     from pkt_bench.training import Trained, cross_entropy, finetune, mean_loss, supervised_logits
     from pkt_bench.transfer import TransferContext, Transferred
 
@@ -85,8 +90,12 @@ _ROOMS = {
         "Interrupted",
         "OverBudgetError",
         "PktBenchError",
+        "RequestError",
         "UnavailableError",
     ),
+    "executors.base": ("Execute", "Moments"),
+    "executors.lost": ("record_lost",),
+    "executors.phases": ("CellRunner",),
     "factors": ("Factors", "leading_factors", "split_factors"),
     "hookspecs": ("hookimpl",),
     "models": ("LoadedPair",),
@@ -94,6 +103,7 @@ _ROOMS = {
     "settings": ("AdapterSettings", "FinetuneSettings", "Settings"),
     "starts": ("principal_start",),
     "streaming": ("LayerStream", "Passage"),
+    "tracking": ("facts_of",),
     "training": ("Trained", "cross_entropy", "finetune", "mean_loss", "supervised_logits"),
     "transfer": ("TransferContext", "Transferred"),
 }
@@ -104,11 +114,13 @@ __all__ = [
     "AdapterSettings",
     "Architecture",
     "Cell",
+    "CellRunner",
     "ContractError",
     "Control",
     "DivergedError",
     "Encoded",
     "Estimate",
+    "Execute",
     "Executor",
     "Factors",
     "FinetuneSettings",
@@ -121,6 +133,7 @@ __all__ = [
     "Message",
     "Method",
     "ModelRef",
+    "Moments",
     "Outcome",
     "OverBudgetError",
     "Pair",
@@ -129,6 +142,7 @@ __all__ = [
     "PromptSpec",
     "Question",
     "Record",
+    "RequestError",
     "Run",
     "Score",
     "Settings",
@@ -146,6 +160,7 @@ __all__ = [
     "add_adapter",
     "cross_entropy",
     "factors_of",
+    "facts_of",
     "finetune",
     "hookimpl",
     "judge_code",
@@ -155,6 +170,7 @@ __all__ = [
     "module_path",
     "plain_adapter",
     "principal_start",
+    "record_lost",
     "split_factors",
     "supervised_logits",
 ]

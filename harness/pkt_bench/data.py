@@ -106,12 +106,3 @@ def data_digest(suite: Suite) -> str:
     for text in suite.test_prompts():
         state.update(json.dumps(text).encode())
     return state.hexdigest()
-
-
-def overlap(suite: Suite) -> dict[str, int]:
-    """How many records of each split have the prompt of a test document, by exact text (trap 11)."""
-    tests = {text.strip() for text in suite.test_prompts()}
-    return {
-        split: sum(suite.prompt.render(record)[0].strip() in tests for record in suite.records(split))
-        for split in SPLITS
-    }

@@ -502,6 +502,8 @@ class Job:
     out: Path
     fresh: bool = False
     limits: CellLimits = CellLimits()
+    device: str = "cpu"
+    """The device as asked for; `Knobs.device` is its kind alone, for which of several it is moves no number."""
     expected_seconds: float | None = None
     """What a cell like it took before, for whoever shows the time left."""
 

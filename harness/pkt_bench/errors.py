@@ -68,6 +68,16 @@ class Interrupted(BaseException):
         self.exit_code = exit_code
 
 
+def together(texts: Iterable[str]) -> str:
+    """Several complaints as one text: each once, numbered, the lines below it indented with it. One stays as it is."""
+    said = list(dict.fromkeys(texts))
+    if len(said) == 1:
+        return said[0]
+    indent = " " * (len(str(len(said))) + 2)
+    lines = [f"  {number}. " + text.replace("\n", f"\n{indent}") for number, text in enumerate(said, 1)]
+    return f"{len(said)} problems, and nothing was started:\n" + "\n".join(lines)
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
     """The error for a name nobody offers: the nearest one first, then all there are."""
     names = sorted(known)

@@ -162,7 +162,11 @@ def transfer(job: Job, means: Means) -> Ended:
         clock.check()
         means.report(stage, fraction)
 
+    asked_for_size = False
+
     def batching() -> int:
+        nonlocal asked_for_size
+        asked_for_size = True
         means.batched(means.sizes.pass_tokens)
         return means.sizes.pass_tokens
 
@@ -226,7 +230,7 @@ def transfer(job: Job, means: Means) -> Ended:
     )
     described = {
         **environment.describe(knobs.device, knobs.threads),
-        "pass_tokens": means.sizes.pass_tokens if context.ledger.tunings else None,
+        "pass_tokens": means.sizes.pass_tokens if asked_for_size else None,
     }
     ended = Ended()
     if method.changes_student and artifact.changed_tensors == 0:

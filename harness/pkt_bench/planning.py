@@ -6,15 +6,15 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from pkt_bench import models
-from pkt_bench.data import data_digest, overlap
+from pkt_bench import models, preflight
+from pkt_bench.data import data_digest
 from pkt_bench.domain import (
     Cell,
     Control,
@@ -31,8 +31,10 @@ from pkt_bench.domain import (
     digest_of,
 )
 from pkt_bench.environment import library_versions
-from pkt_bench.errors import PktBenchError, RequestError, UnavailableError
-from pkt_bench.plugins import Offer, Registry, code_digest
+from pkt_bench.errors import RequestError, UnavailableError
+from pkt_bench.overlap import Overlap, overlap
+from pkt_bench.plugins import Offer, Registry, Shelf, code_digest
+from pkt_bench.preflight import Findings
 from pkt_bench.request import Request
 from pkt_bench.sandbox import Refusal, probe
 from pkt_bench.settings import parse_settings
@@ -58,67 +60,139 @@ MOVES_NUMBERS = (
 
 
 @dataclass(frozen=True)
+class Left:
+    """A cell that was tried before, did not end `done`, and is not tried again: how it ended, and what would."""
+
+    cell: Cell
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What will run, what was done before, what will not run and why, and what a reader should know first."""
+    """What will run, what was done before, what will not run and why, and what a reader should know first.
+
+    `left` were tried before and are not tried again. `warnings` are what a reader of the numbers should know; `notes`
+    what was looked at and found in order, or not: the vocabularies of each pair, `overlaps` in words.
+    """
 
     jobs: tuple[Job, ...]
     done: tuple[Cell, ...]
     skips: tuple[Skip, ...]
     warnings: tuple[str, ...]
     request: Request
+    left: tuple[Left, ...] = ()
+    notes: tuple[str, ...] = ()
+    overlaps: tuple[Overlap, ...] = ()
 
     @property
     def cells(self) -> tuple[Cell, ...]:
         """Every cell of the plan, in whatever state."""
-        return (*(job.cell for job in self.jobs), *self.done, *(skip.cell for skip in self.skips))
+        jobs = (job.cell for job in self.jobs)
+        return (*jobs, *self.done, *(each.cell for each in self.left), *(skip.cell for skip in self.skips))
 
 
-def make_plan(request: Request, registry: Registry, store: Store) -> Plan:
-    """Plans a request.
+def make_plan(
+    request: Request,
+    registry: Registry,
+    store: Store,
+    findings: Findings | None = None,
+    *,
+    free_bytes: int | None = None,
+) -> Plan:
+    """Plans a request, and says at once whatever is wrong with it, with what was found before in `findings`.
+
+    `free_bytes` is what the disk of the run folder has left, where it is not to be asked.
 
     Raises:
         RequestError: a name is unknown, a setting is wrong, a model folder is none, nothing is selected.
-        UnavailableError: the device is not there.
+        UnavailableError: the device is not there, or something of a plugin.
+        StorageError: the disk has too little room.
         IntegrityError: a weight file is torn.
     """
-    problems: list[PktBenchError] = []
-
-    def gather(find: Callable[[], list[Any]]) -> list[Any]:
-        try:
-            return find()
-        except RequestError as error:
-            problems.append(error)
-            return []
-
-    methods: list[Offer[Method]] = gather(lambda: registry.methods.expand(request.methods))
-    methods += gather(lambda: controls_of(methods, request.controls, registry))
-    suites: list[Offer[Suite]] = gather(lambda: registry.suites.expand(request.suites))
-    given, named = named_or_given(request.pairs)
-    pairs: list[Pair] = [offer.item for offer in (gather(lambda: registry.pairs.expand(named)) if named else ())]
-    pairs += [_pair_of_folders(*sides) for sides in given.values()]
+    findings = findings or Findings()
+    methods = _named(registry.methods, request.methods, findings)
+    with findings.gathered():
+        methods += controls_of(methods, request.controls, registry)
+    suites = _named(registry.suites, request.suites, findings)
+    pairs = _pairs(request, registry, findings)
+    _check_trackers(request, registry, findings)
     settings: dict[str, list[BaseModel]] = {}
     for offer in methods:
-        try:
+        with findings.gathered():
             settings[_qualified(offer)] = chosen_settings(request, offer)
-        except RequestError as error:
-            problems.append(error)
-    problems += _unknown_settings(request, registry, methods)
+    _unknown_settings(request, registry, methods, findings)
+    for suite in suites:
+        preflight.check_suite(suite.item, _qualified(suite), findings)
     for pair in pairs:
-        try:
-            _check_pair(pair, request)
-        except PktBenchError as error:
-            problems.append(error)
-        except OSError as error:
-            problems.append(RequestError(f"pair '{pair.name}': {error.filename} cannot be read: {error.strerror}."))
-    problems += [problem for suite in suites if (problem := _suite_problem(suite)) is not None]
-    if problems:
-        # an integrity problem outranks a typo: it is the one that retyping does not cure
-        worst = max(problems, key=lambda error: error.exit_code)
-        raise type(worst)("\n".join(str(error) for error in problems))
-    _check_device(request.device)
-    if not (methods and pairs and suites):
+        for name, variants in settings.items():
+            _check_window(name.rpartition("/")[2], variants, pair, findings)
+    for check in (functools.partial(preflight.check_device, request.device), preflight.check_temporary):
+        with findings.gathered():
+            check()
+    if not findings.errors and not (methods and pairs and suites):
         raise RequestError("nothing is selected: give at least one of each of --methods, --pair and --suite.")
-    return _assemble(request, store, methods, pairs, suites, settings)
+    findings.raise_all()
+    plan = _assemble(request, store, methods, pairs, suites, settings)
+    changing = {_qualified(offer) for offer in methods if offer.item.changes_student}
+    saving = sum(job.method in changing for job in plan.jobs)
+    preflight.check_disk(plan.jobs, saving, request.out, free_bytes)
+    return plan
+
+
+def _named(shelf: Shelf[Any], names: Sequence[str], findings: Findings) -> list[Offer[Any]]:
+    """The offers called so; each name that nobody offers is found on its own."""
+    found: dict[int, Offer[Any]] = {}
+    for name in names:
+        with findings.gathered():
+            found |= {id(offer): offer for offer in shelf.expand([name])}
+    return list(found.values())
+
+
+def _pairs(request: Request, registry: Registry, findings: Findings) -> list[Pair]:
+    """The pairs asked for whose checkpoints can be planned with."""
+    given: dict[str, tuple[str, str]] = {}
+    named: list[str] = []
+    for text in request.pairs:
+        with findings.gathered():
+            typed, names = named_or_given((text,))
+            given |= typed
+            named += names
+    checked = functools.partial(
+        preflight.check_pair, findings=findings, allow_small_teacher=request.allow_small_teacher
+    )
+    pairs = [offer.item for offer in _named(registry.pairs, named, findings)]
+    pairs = [pair for pair in pairs if checked(pair, typed=False)]
+    for sides in given.values():
+        strange = [problem for side in sides if (problem := preflight.folder_problem(side)) is not None]
+        findings.errors += strange
+        pair = _pair_of_folders(*sides)
+        if not strange and checked(pair, typed=True):
+            pairs.append(pair)
+    return pairs
+
+
+def _check_trackers(request: Request, registry: Registry, findings: Findings) -> None:
+    for name in request.track:
+        with findings.gathered():
+            tracker = registry.trackers.get(name).item
+            parse_settings(tracker.name, tracker.settings, request.settings.get(tracker.name, {}))
+            if missing := tracker.missing():
+                raise UnavailableError(f"--track {name}: {missing}")
+
+
+def _check_window(method: str, variants: Sequence[BaseModel], pair: Pair, findings: Findings) -> None:
+    """A window that was asked for and is longer than the student's positions would be cut without a word."""
+    positions = models.architecture(pair.student).positions
+    for chosen in variants:
+        length = getattr(chosen, "max_length", None)
+        if "max_length" in chosen.model_fields_set and isinstance(length, int) and length > positions:
+            findings.errors.append(
+                RequestError(
+                    f"{method}.max_length = {length} will not do: the student of pair '{pair.name}' has {positions}"
+                    f" positions.\n  Give at most that, or leave it out: --set {method}.max_length={positions}"
+                )
+            )
 
 
 def controls_of(methods: list[Offer[Method]], names: tuple[str, ...], registry: Registry) -> list[Offer[Method]]:
@@ -197,9 +271,11 @@ def _assemble(
     settings: Mapping[str, list[BaseModel]],
 ) -> Plan:
     outcomes = {} if request.fresh else store.outcomes()
-    knobs = Knobs(request.device, request.dtype, request.batch_size, request.threads, request.limit)
+    kind = request.device.partition(":")[0]
+    knobs = Knobs(kind, request.dtype, request.batch_size, request.threads, request.limit, request.spending)
     jobs: list[Job] = []
     done: list[Cell] = []
+    left: list[Left] = []
     skips: list[Skip] = []
     plugins = tuple(Path(p).resolve() for p in request.plugins)
     for pair, suite, offer in itertools.product(pairs, suites, methods):
@@ -212,15 +288,38 @@ def _assemble(
                 reason = _no_sandbox()
             for seed in range(request.seeds):
                 cell = replace(_cell(offer, chosen, pair, suite, seed, knobs), variation=variation)
-                if outcomes.get(cell.key) == Outcome.DONE:
+                before = outcomes.get(cell.key)
+                if before == Outcome.DONE:
                     done.append(cell)
                 elif reason is not None:
                     skips.append(Skip(cell, reason))
+                elif before is not None and before not in request.retried:
+                    left.append(Left(cell, before, f"ended as {before} before; --retry {before} runs it again"))
                 else:
                     names = _qualified(offer), pair, _qualified(suite)
-                    jobs.append(Job(cell, *names, plugins, request.out.resolve(), request.fresh))
-    warnings = [*_overlap_warnings([s.item for s in suites]), *_vocabulary_warnings(pairs)]
-    return Plan(tuple(jobs), tuple(done), tuple(skips), tuple(warnings), request)
+                    jobs.append(
+                        Job(cell, *names, plugins, request.out.resolve(), request.fresh, request.limits, request.device)
+                    )
+    overlaps = tuple(overlap(suite.item) for suite in suites)
+    warnings = [
+        *_overlap_warnings(overlaps),
+        *(warning for suite in suites for warning in preflight.missing_data(suite.item)),
+        *_vocabulary_warnings(pairs),
+        *preflight.memory_warnings(pairs, request.dtype, request.limits),
+    ]
+    vocabularies = (
+        f"pair '{pair.name}': vocabularies: {models.vocabulary_relation(pair.teacher, pair.student)}" for pair in pairs
+    )
+    return Plan(
+        tuple(jobs),
+        tuple(done),
+        tuple(skips),
+        tuple(warnings),
+        request,
+        left=tuple(left),
+        notes=(*vocabularies, *map(str, overlaps)),
+        overlaps=overlaps,
+    )
 
 
 def _skip_reason(offer: Offer[Method], question: Question) -> str | None:
@@ -263,7 +362,7 @@ def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Su
         "prompt_hash": digest_of(asdict(suite.item.prompt)),
         "tasks": [asdict(task) for task in suite.item.tasks],
         "seed": seed,
-        "knobs": asdict(knobs),
+        "knobs": _knobs_identity(knobs),
         "scorer": {"lm_eval": library_versions()["lm_eval"]},
         "libraries": {name: _minor(v) for name, v in library_versions().items() if name != "lm_eval"},
     }
@@ -279,6 +378,15 @@ def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Su
         teacher=_label(pair.teacher),
         student=_label(pair.student),
     )
+
+
+def _knobs_identity(knobs: Knobs) -> dict[str, Any]:
+    """The knobs as a key holds them: of a budget the part that is set."""
+    budget = {name: amount for name, amount in asdict(knobs.budget).items() if amount is not None}
+    identity = asdict(knobs) | {"budget": budget}
+    if not budget:
+        del identity["budget"]
+    return identity
 
 
 def _code_of(control: Control | None) -> list[Callable[..., Any]]:
@@ -354,9 +462,10 @@ def _pair_of_folders(teacher: str, student: str) -> Pair:
     return Pair(f"{refs[0].path.name}-{refs[1].path.name}", "given on the command line", *refs)
 
 
-def _unknown_settings(request: Request, registry: Registry, methods: list[Offer[Method]]) -> list[PktBenchError]:
+def _unknown_settings(
+    request: Request, registry: Registry, methods: Sequence[Offer[Method]], findings: Findings
+) -> None:
     """Settings for a method nobody offers are a typo. A sweep may know more methods than a run takes; --set may not."""
-    problems: list[PktBenchError] = []
     taking_part = {name for offer in methods for name in (offer.item.name, _qualified(offer))}
     for offer in methods:
         if offer.item.control is not None:
@@ -365,57 +474,13 @@ def _unknown_settings(request: Request, registry: Registry, methods: list[Offer[
     for name in dict.fromkeys((*request.settings, *request.sweep)):
         if name in taking_part or name in others:
             continue
-        try:
+        with findings.gathered():
             registry.methods.get(name)
-        except RequestError as error:
-            problems.append(error)
-        else:
-            if name not in request.assigned:
-                continue
-            problems.append(
-                RequestError(
+            if name in request.assigned:
+                raise RequestError(
                     f"settings are given for '{name}', which is not among the methods of this run."
                     f"\n  Add it with --methods {name}, or leave its settings out."
                 )
-            )
-    return problems
-
-
-def _check_pair(pair: Pair, request: Request) -> None:
-    for ref in (pair.teacher, pair.student):
-        models.architecture(ref)
-        models.weight_files(ref)
-        models.check_tokenizer(ref)
-    teacher, student = models.parameter_count(pair.teacher), models.parameter_count(pair.student)
-    if teacher <= student and not request.allow_small_teacher:
-        raise RequestError(
-            f"pair '{pair.name}': the teacher ({pair.teacher.path}, {teacher:,} parameters) is not larger than the"
-            f" student ({pair.student.path}, {student:,} parameters).\n"
-            "  A pair is written TEACHER:STUDENT; swap them, or say --allow-small-teacher if that is what you want."
-        )
-
-
-def _suite_problem(offer: Offer[Suite]) -> UnavailableError | None:
-    try:
-        data_digest(offer.item)
-    except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything
-        return UnavailableError(
-            f"suite {_qualified(offer)}: its records cannot be had: {type(error).__name__}: {error}\n"
-            "  Leave it out with --suite, or tell its author."
-        )
-    return None
-
-
-def _check_device(device: str) -> None:
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UnavailableError(f"--device {device}: {first}\n  Use --device cpu, or a machine that has one.") from None
 
 
 def under_control(pair: Pair, method: Method) -> Pair:
@@ -442,12 +507,12 @@ def _no_sandbox() -> str | None:
     return str(found) if isinstance(found, Refusal) else None
 
 
-def _overlap_warnings(suites: list[Suite]) -> list[str]:
+def _overlap_warnings(overlaps: Sequence[Overlap]) -> list[str]:
     return [
-        f"suite '{suite.name}': {count} {split} records have the prompt of a test document"
-        for suite in suites
-        for split, count in overlap(suite).items()
-        if count
+        f"suite '{found.suite}': {counts.exact} {split} records have the prompt of a test document"
+        for found in overlaps
+        for split, counts in found.splits.items()
+        if counts.exact
     ]
 
 

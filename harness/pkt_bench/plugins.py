@@ -177,7 +177,9 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
             if provider.status == "ok":
                 provider = _collect(manager, provider, shelves, types)
         if provider.status == "broken" and provider.origin in asked:
-            raise UnavailableError(f"the plugin {provider.origin} cannot be used: {provider.reason}")
+            raise UnavailableError(
+                f"the plugin {provider.origin} cannot be used: {provider.reason}.\n  Mend the file, or leave it out."
+            )
         providers.append(provider)
     broken = tuple(p for p in providers if p.status == "broken")
     unusable = [p for p in providers if p.status in {"broken", "clash"}]
@@ -363,6 +365,10 @@ def _hook_reason(text: str) -> str:
     return " ".join(text.split())
 
 
+def _nothing(hook: str, kind: type[Any]) -> Iterable[Any]:
+    raise ContractError(f"it gives nothing back; {hook} yields {kind.__name__} records")
+
+
 def _collect(
     manager: pluggy.PluginManager,
     provider: Provider,
@@ -377,7 +383,7 @@ def _collect(
             if impl.plugin is not plugin:
                 continue
             try:
-                items = list(impl.function())
+                items = list(impl.function() or _nothing(hook, types[hook]))
                 wrong = next((item for item in items if not isinstance(item, types[hook])), None)
                 reason = wrong and f"{hook} yields {types[hook].__name__} records, got {type(wrong).__name__}"
             except Exception as error:  # noqa: BLE001 - a stranger's hook may raise anything

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import json
+import math
 import os
+import re
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from pkt_bench.errors import RequestError
-from pkt_bench.settings import Settings
+from pkt_bench.domain import Budget, CellLimits, Outcome
+from pkt_bench.errors import RequestError, together
+from pkt_bench.settings import Settings, nearest, plainly
 
 MAX_CONFIG_BYTES = 1 << 20
+# unknown keys of a file that are named: a file of another kind has nothing else
+MOST_SAID = 5
 # what a cell on a small pair needs, libraries included
 SLOT_BYTES = 1 << 30
+# what a file system takes as one name, and as a path
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096
+
+BUDGET = tuple(field.name for field in dataclasses.fields(Budget))
+RETRIED = tuple(str(outcome) for outcome in Outcome if outcome not in {Outcome.DONE, Outcome.SKIPPED})
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_BYTES = {"": 1, "b": 1} | {
+    f"{letter}{suffix}": base**power
+    for power, letter in enumerate("kmgt", start=1)
+    for suffix, base in (("b", 1000), ("ib", 1024))
+}
 
 
 class Request(Settings):
@@ -51,10 +70,10 @@ class Request(Settings):
     retry: tuple[str, ...] = ("all",)
     """Outcomes of earlier attempts after which a cell is run again: failed,timeout or all or none. Cells that were
     interrupted or never tried always run."""
-    budget: dict[str, float] = Field(default_factory=dict)
-    """What every method may spend on one student: tokens, steps, trainable (parameters), seconds."""
+    budget: dict[str, int | float] = Field(default_factory=dict)
+    """What every method may spend on one student: tokens=1e6,steps=200,trainable=500000,seconds=60, each if wanted."""
     cell_seconds: float | None = Field(default=None, gt=0)
-    """Wall time after which a cell is ended as `timeout`."""
+    """Wall time after which a cell is ended as `timeout`: seconds, or 10m, 2h."""
     cell_memory: int | None = Field(default=None, ge=1 << 20)
     """Memory a cell's processes may hold, in bytes or as 8GB; unset means its share of nine tenths of the machine's."""
     cell_disk: int | None = Field(default=None, ge=1 << 20)
@@ -76,7 +95,23 @@ class Request(Settings):
     allow_small_teacher: bool = False
     """Run pairs whose teacher has no more parameters than the student."""
 
-    @field_validator("methods", "controls", "pairs", "suites", mode="before")
+    @property
+    def spending(self) -> Budget:
+        """What every method may spend on one student."""
+        return Budget(**cast("dict[str, Any]", self.budget))
+
+    @property
+    def limits(self) -> CellLimits:
+        """What one cell may take of the machine."""
+        return CellLimits(self.cell_seconds, self.cell_memory, self.cell_disk)
+
+    @property
+    def retried(self) -> frozenset[str]:
+        """Outcomes after which a cell is run again; those of cells that nothing is known of are always among them."""
+        words = RETRIED if "all" in self.retry else () if "none" in self.retry else self.retry
+        return frozenset(words) | {Outcome.INTERRUPTED, Outcome.SKIPPED}
+
+    @field_validator("methods", "controls", "pairs", "suites", "track", "retry", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         parts = [value] if isinstance(value, str) else value
@@ -87,11 +122,55 @@ class Request(Settings):
             raise ValueError("nothing is selected")
         return tuple(dict.fromkeys(names))
 
+    @field_validator("retry")
+    @classmethod
+    def _retry(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        allowed = (*RETRIED, "all", "none")
+        for word in value:
+            if word == Outcome.DONE:
+                raise ValueError("what is done is run again with --fresh")
+            if word not in allowed:
+                near = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
+                hint = f"; did you mean '{near[0]}'?" if near else ""
+                raise ValueError(f"no cell ends as '{word}' and is tried again{hint}\n  Outcomes: {', '.join(allowed)}")
+        if len(value) > 1 and {"all", "none"} & set(value):
+            raise ValueError("all and none stand alone")
+        return value
+
     @field_validator("seeds", "limit", "batch_size", "threads", "slots", mode="before")
     @classmethod
-    def _no_bool(cls, value: object) -> object:
-        if isinstance(value, bool):
-            raise ValueError("a number is wanted, not true or false")  # noqa: TRY004 - pydantic reads ValueError
+    def _whole(cls, value: object) -> object:
+        return _whole_number(value)
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _budget(cls, value: object) -> object:
+        return _budget_of(value)
+
+    @field_validator("cell_seconds", mode="before")
+    @classmethod
+    def _duration(cls, value: object) -> object:
+        return _duration_of(value)
+
+    @field_validator("cell_memory", "cell_disk", mode="before")
+    @classmethod
+    def _size(cls, value: object) -> object:
+        return _size_of(value)
+
+    @field_validator("out")
+    @classmethod
+    def _possible_path(cls, value: Path) -> Path:
+        try:
+            name = max((os.fsencode(part) for part in value.parts), key=len, default=b"")
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise ValueError("the name of a folder is UTF-8 text") from None
+        if "\0" in str(value):
+            raise ValueError("the name of a folder holds no NUL")
+        if len(name) > MAX_NAME_BYTES:
+            raise ValueError(f"'{name[:16].decode(errors='replace')}...' has {len(name)} bytes; a name has at most 255")
+        if len(os.fsencode(value.absolute())) > MAX_PATH_BYTES:
+            raise ValueError(f"a path has at most {MAX_PATH_BYTES} bytes")
         return value
 
     @field_validator("device")
@@ -110,7 +189,11 @@ def build(flags: Mapping[str, Any], config: Path | None, assignments: Sequence[s
         RequestError: anything in it is unknown, of the wrong type or out of range; all problems at once.
     """
     values = read_config(config) if config is not None else {}
-    values.update({name: value for name, value in flags.items() if value not in (None, [], ())})
+    given = {name: value for name, value in flags.items() if value not in (None, [], ())}
+    if "budget" in given and isinstance(values.get("budget"), Mapping):
+        # a part of it that the flags do not name stays as the file has it
+        given["budget"] = [*(f"{name}={amount}" for name, amount in values["budget"].items()), *given["budget"]]
+    values.update(given)
     settings = _tables("settings", values, config)
     sweep = _tables("sweep", values, config)
     _check_sweep(sweep, settings, config)
@@ -123,8 +206,7 @@ def build(flags: Mapping[str, Any], config: Path | None, assignments: Sequence[s
     try:
         return Request.model_validate(values)
     except ValidationError as error:
-        where = f"{config}: " if config is not None else ""
-        raise RequestError("\n".join(where + _say(problem, flags) for problem in error.errors())) from None
+        raise RequestError(together(_say(problem, given, config) for problem in error.errors())) from None
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -134,30 +216,37 @@ def read_config(path: Path) -> dict[str, Any]:
         RequestError: it is missing, too large, not in its language, or holds a key nobody knows.
     """
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise RequestError(f"{path} has more than {MAX_CONFIG_BYTES} bytes: not a sweep file.")
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}. Give the path of a TOML or YAML file to --config.") from None
+    if len(content) > MAX_CONFIG_BYTES:
+        raise RequestError(f"{path} has more than {MAX_CONFIG_BYTES} bytes: not a sweep file.")
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise RequestError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
-    if path.suffix in {".yaml", ".yml"}:
-        values = _read_yaml(path, text)
-    elif path.suffix == ".toml":
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise RequestError(f"{path} is not TOML: {error}.") from None
-    else:
+    readers = {".yaml": _read_yaml, ".yml": _read_yaml, ".toml": _read_toml}
+    if path.suffix not in readers:
         raise RequestError(f"{path}: a sweep file ends in .toml, .yaml or .yml.")
+    try:
+        values = readers[path.suffix](path, text)
+    except RecursionError:
+        raise RequestError(f"{path} is nested too deeply to be a sweep file.") from None
+    except ValueError as error:
+        # a date that is none, a number of thousands of digits
+        raise RequestError(f"{path} holds a value that cannot be read: {error}.") from None
     if not isinstance(values, dict):
         raise RequestError(f"{path} holds a {type(values).__name__}; a sweep file is a table of keys.")
     known = [name for name in Request.model_fields if name != "assigned"]
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise RequestError(f"{path}: nobody knows the key '{key}'.{hint}\n  Keys: {', '.join(known)}")
+    unknown = []
+    strange = [key for key in values if key not in known]
+    for key in strange[:MOST_SAID]:
+        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+        unknown.append(f"{path}: nobody knows the key '{key}'." + (f" Did you mean '{near[0]}'?" if near else ""))
+    if unknown:
+        more = f"\n  And {len(strange) - MOST_SAID} more." if len(strange) > MOST_SAID else ""
+        raise RequestError(together(unknown) + f"{more}\n  Keys: {', '.join(known)}")
     return values
 
 
@@ -165,10 +254,14 @@ class _OnceLoader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice instead of keeping the last one silently, and anchors altogether."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", node.start_mark)
+        seen = set()
+        for key_node, _ in node.value:
+            # as written: what a key stands for may not be hashable, and is refused below
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else key_node
+            if key in seen:
+                said = f"the key '{key}' is given twice"
+                raise yaml.constructor.ConstructorError(None, None, said, key_node.start_mark)
+            seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
     def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401 - the library's own signature
@@ -178,6 +271,19 @@ class _OnceLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+def _plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(node.value).replace("_", "").lstrip("+-")
+    if ":" in text or (len(text) > 1 and text[0] == "0" and text.isdigit()):
+        as_yaml = "a number to the base of 60" if ":" in text else "an octal number"
+        raise yaml.constructor.ConstructorError(
+            None, None, f"{node.value} is {as_yaml} in YAML; write it plainly, or in quotes", node.start_mark
+        )
+    return yaml.SafeLoader.construct_yaml_int(loader, node)
+
+
+_OnceLoader.add_constructor("tag:yaml.org,2002:int", _plain_int)
+
+
 def _read_yaml(path: Path, text: str) -> Any:  # noqa: ANN401 - checked by the caller
     try:
         return yaml.load(text, Loader=_OnceLoader) or {}  # noqa: S506 - a SafeLoader, made stricter
@@ -185,13 +291,38 @@ def _read_yaml(path: Path, text: str) -> Any:  # noqa: ANN401 - checked by the c
         mark = error.problem_mark
         if mark is None:
             raise RequestError(f"{path} is not YAML: {error.problem}.") from None
-        lines = text.splitlines()
-        line = lines[mark.line] if mark.line < len(lines) else ""
+        said = str(error.problem)
+        if said.startswith("could not determine a constructor"):
+            said = "tags (!name) are not allowed here"
+        raise RequestError(_at(path, text, mark.line, mark.column, said)) from None
+    except yaml.reader.ReaderError as error:
+        sign = chr(error.character)
         raise RequestError(
-            f"{path}:{mark.line + 1}:{mark.column + 1}: {error.problem}.\n  {line}\n  {' ' * mark.column}^"
+            f"{path}: the sign {sign!r} at position {error.position} may not stand in YAML. Save it as text."
         ) from None
     except yaml.YAMLError as error:
         raise RequestError(f"{path} is not YAML: {error}.") from None
+
+
+def _read_toml(path: Path, text: str) -> Any:  # noqa: ANN401 - checked by the caller
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        said, _, where = str(error).rstrip(")").rpartition(" (at ")
+        said = said.replace("Cannot overwrite a value", "the key is given twice")
+        place = re.fullmatch(r"line (\d+), column (\d+)", where)
+        lines = text.splitlines() or [""]
+        line, column = (int(place[1]), int(place[2])) if place else (len(lines), len(lines[-1]) + 1)
+        raise RequestError(_at(path, text, line - 1, column - 1, said or str(error))) from None
+
+
+def _at(path: Path, text: str, line: int, column: int, said: str) -> str:
+    """What is wrong, with the place (counted from 0, shown from 1), the line and a caret below the sign."""
+    lines = text.splitlines()
+    shown = lines[line] if line < len(lines) else ""
+    # a tab is as wide as the terminal likes, so the caret takes the same ones
+    before = "".join("\t" if sign == "\t" else " " for sign in shown[:column].ljust(column))
+    return f"{path}:{line + 1}:{column + 1}: {said}.\n  {shown}\n  {before}^"
 
 
 def _tables(key: str, values: Mapping[str, Any], config: Path | None) -> dict[str, dict[str, Any]]:
@@ -227,20 +358,106 @@ def _assignment(text: str) -> tuple[str, str, str]:
     return method, field, value.strip()
 
 
-def _say(problem: Any, flags: Mapping[str, Any]) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    name = str(problem["loc"][0]) if problem["loc"] else "?"
-    spelled = f"--{name.replace('_', '-')}" if flags.get(name) not in (None, [], ()) else name
-    if name in {"pairs", "suites"} and spelled.startswith("--"):
-        spelled = spelled[:-1]
-    message = problem["msg"].removeprefix("Value error, ")
-    about = Request.model_fields[name].description if name in Request.model_fields else ""
-    seen = problem["input"]
-    hint = ""
-    if problem["type"] == "literal_error" and isinstance(seen, str):
-        choices = [part.strip(" '") for part in problem["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        near = difflib.get_close_matches(seen, choices, n=1, cutoff=0.4)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"{spelled} {seen!r} will not do: {message}.{hint}" + (f"\n  {name}: {about}" if about else "")
+def _say(problem: Any, given: Mapping[str, Any], config: Path | None) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    """Who said it (a flag, or a key of the file), what was given, what is wanted, and what the field is for."""
+    name, *inside = problem["loc"]
+    seen = given.get(name, problem["input"])
+    if name in given:
+        spelled = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        texts = [seen] if isinstance(seen, str | int | float | Path) else seen
+        shown = " ".join(shlex.quote(str(text)) for text in texts)
+    else:
+        spelled = f"{config}: {name}" + "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in inside)
+        shown = json.dumps(problem["input"], ensure_ascii=False, default=str)
+    shown = f"{shown[:60]}..." if len(shown) > 60 else shown
+    shown = shown.encode(errors="backslashreplace").decode()
+    about = " ".join((Request.model_fields[name].description or "").split())
+    # what the validators above say themselves may end in a listing of its own
+    text, newline, listing = plainly(problem).partition("\n")
+    stop = "" if text.endswith("?") else "."
+    return f"{spelled} {shown} will not do: {text}{stop}{nearest(problem)}{newline}{listing}\n  {name}: {about}"
+
+
+_FLAGS = {"pairs": "--pair", "suites": "--suite", "plugins": "--plugin"}
+
+
+# ---------------------------------------------------------------- amounts
+
+
+def _whole_number(value: object) -> object:
+    """A whole number from a number or from text: 1e6 and 3.0 are whole, 1.5 is not, nor is 012 (octal, or twelve?)."""
+    if value is None:
+        return None
+    number = _number(value)
+    if number is None or not number.is_integer():
+        raise ValueError("a whole number is wanted")
+    return int(value) if isinstance(value, int) else int(number)
+
+
+def _number(value: object) -> float | None:
+    """A finite number; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and not re.fullmatch(
+        r"[-+]?(0|[1-9][0-9_]*)?(\.[0-9]+)?([eE][-+]?[0-9]+)?", value.strip()
+    ):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _budget_of(value: object) -> object:
+    parts = [value] if isinstance(value, str) else value
+    if isinstance(parts, Sequence) and all(isinstance(part, str) for part in parts):
+        # the last one wins, as with --set
+        pairs = [part.partition("=") for text in parts for part in text.split(",") if part.strip()]
+        if not pairs or not all(equals for _, equals, _ in pairs):
+            raise ValueError("write it as tokens=1e6,steps=200,trainable=500000,seconds=60, with what is wanted of it")
+        parts = {name.strip(): amount.strip() for name, _, amount in pairs}
+    if not isinstance(parts, Mapping):
+        return value
+    budget: dict[str, int | float] = {}
+    for name, amount in parts.items():
+        if name not in BUDGET:
+            near = difflib.get_close_matches(str(name), BUDGET, n=1, cutoff=0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ValueError(f"nobody budgets '{name}'{hint}\n  There are: {', '.join(BUDGET)}")
+        number = _number(amount)
+        if number is None or number <= 0:
+            raise ValueError(f"{name} is {amount!r}, and a number above 0 is wanted")
+        if name != "seconds" and not number.is_integer():
+            raise ValueError(f"{name} is {amount!r}, and {name} are counted in whole numbers")
+        budget[name] = number if name == "seconds" else int(number)
+    return budget
+
+
+def _duration_of(value: object) -> object:
+    if value is None:
+        return None
+    seconds = _number(value)
+    if seconds is None and isinstance(value, str) and re.fullmatch(r"(\d+(\.\d+)?[smhd])+", value.strip()):
+        parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", value)
+        seconds = sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
+    if seconds is None or seconds <= 0:
+        raise ValueError("a time above 0 is wanted: 600 (seconds), 10m or 2h")
+    return seconds
+
+
+def _size_of(value: object) -> object:
+    if value is None:
+        return None
+    amount: float | None = _number(value)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", value.strip().lower()) if isinstance(value, str) else None
+    if amount is None and found is not None and found[2] in _BYTES:
+        amount = float(found[1]) * _BYTES[found[2]]
+    if amount is None:
+        raise ValueError("a size is wanted: bytes, 8GB (8e9 bytes) or 8GiB (8 * 2**30)")
+    if amount < 1 << 20:
+        raise ValueError("at least 1MiB is wanted: bytes, 8GB (8e9 bytes) or 8GiB (8 * 2**30)")
+    return int(amount)
 
 
 def default_slots(threads: int) -> int:

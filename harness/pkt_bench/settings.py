@@ -103,11 +103,61 @@ def parse_settings(method: str, model: type[S], given: Mapping[str, Any]) -> S:
             seen = given.get(where, problem.get("input"))
             about = known[where].description if where in known else None
             lines.append(
-                f"{method}.{where} = {seen!r} will not do: {problem['msg']}."
+                f"{method}.{where} = {seen!r} will not do: {plainly(problem)}.{nearest(problem)}"
                 + (f"\n  {where}: {about}" if about else "")
                 + f"\n  Set it with --set {method}.{where}=VALUE"
             )
         raise RequestError("\n".join(lines)) from None
+
+
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least {} is wanted"),
+    "greater_than": ("gt", "more than {} is wanted"),
+    "less_than_equal": ("le", "at most {} is allowed"),
+    "less_than": ("lt", "less than {} is wanted"),
+    "multiple_of": ("multiple_of", "a multiple of {} is wanted"),
+    "too_short": ("min_length", "at least {} of them are wanted"),
+    "too_long": ("max_length", "at most {} of them are allowed"),
+}
+_WANTED = {
+    "int_": "a whole number is wanted",
+    "float_": "a number is wanted",
+    "finite_number": "a finite number is wanted",
+    "bool_": "true or false is wanted",
+    "string_": "text is wanted",
+    "path_": "a path is wanted",
+    "tuple_": "a list is wanted",
+    "list_": "a list is wanted",
+    "dict_": "a table of keys is wanted",
+    "missing": "a value is wanted",
+}
+
+
+def plainly(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    """What pydantic found wrong with a value, in the words of the rest of the bench: what is wanted instead."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind in _BOUNDS:
+        name, text = _BOUNDS[kind]
+        bound = context[name]
+        return text.format(int(bound) if float(bound).is_integer() else bound)
+    if kind == "literal_error":
+        return f"one of {', '.join(choices_of(problem))} is wanted"
+    return next((text for start, text in _WANTED.items() if kind.startswith(start)), problem["msg"]).removeprefix(
+        "Value error, "
+    )
+
+
+def nearest(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    """` Did you mean 'x'?` where the value is nearly one of those that a `Literal` field takes."""
+    if problem["type"] != "literal_error":
+        return ""
+    near = difflib.get_close_matches(str(problem["input"]), choices_of(problem), n=1, cutoff=0.4)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def choices_of(problem: Any) -> list[str]:  # noqa: ANN401 - pydantic's ErrorDetails
+    """The values a `Literal` field takes, from the error of one that it does not take."""
+    return [part.strip(" '") for part in problem["ctx"]["expected"].replace(" or ", ", ").split(",")]
 
 
 def _from_text(value: object, annotation: object) -> object:

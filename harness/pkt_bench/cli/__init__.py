@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,13 +54,36 @@ def options(
         os.environ["PKT_BENCH_DEBUG"] = "1"
 
 
+# of the library below typer, which some versions of it bring along under another name
+_USAGE: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def _obey() -> int | None:
+    """Does what the command line asks; usage errors come to us, so that they are said like every other."""
+    try:
+        return app(prog_name="pkt-bench", standalone_mode=False)
+    except _USAGE as error:
+        return _say_usage(error)
+
+
+def _say_usage(error: Any) -> int:  # noqa: ANN401 - see above
+    """Says what is wrong with the words of a command; shows its help, where it was called without any."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return int(error.exit_code)
+    said = error.format_message()
+    command = getattr(error.ctx, "command_path", None) or "pkt-bench"
+    print(f"pkt-bench: {said}\n  {command} --help lists what there is.", file=sys.stderr)  # noqa: T201 - the command line
+    return int(error.exit_code)
+
+
 def main() -> None:
     """Runs the command line; the process ends with an exit code of the contract and, unless asked, no traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a sign the terminal does not have must not end a run
     try:
-        app()
+        sys.exit(_obey() or 0)
     except PktBenchError as error:
         if os.environ.get("PKT_BENCH_DEBUG"):
             raise

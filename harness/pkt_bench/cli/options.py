@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from pkt_bench.domain import Executor as ExecutorOffer
+    from pkt_bench.planning import Plan
     from pkt_bench.plugins import Registry
     from pkt_bench.request import Request
     from pkt_bench.store import Store
@@ -37,12 +40,26 @@ Suites = Annotated[
     list[str] | None,
     typer.Option("--suite", "--suites", help="Suites, or all. (default: all)", rich_help_panel=WHAT),
 ]
+# numbers are read where those of a sweep file are: by the request, which says what is wrong in one voice
 Seeds = Annotated[
-    int | None, typer.Option("--seeds", help="How many seeds: 3 is 0, 1, 2. (default: 1)", rich_help_panel=WHAT)
+    str | None,
+    typer.Option("--seeds", metavar="N", help="How many seeds: 3 is 0, 1, 2. (default: 1)", rich_help_panel=WHAT),
 ]
 Limit = Annotated[
-    int | None,
-    typer.Option("--limit", help="Score the first so many documents only. (default: all)", rich_help_panel=WHAT),
+    str | None,
+    typer.Option(
+        "--limit", metavar="N", help="Score the first so many documents only. (default: all)", rich_help_panel=WHAT
+    ),
+]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget",
+        metavar="NAME=AMOUNT",
+        help="What every method may spend on one student: tokens=1e6,steps=200,trainable=500000,seconds=60."
+        " (default: as much as it likes)",
+        rich_help_panel=WHAT,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -63,18 +80,68 @@ Dtype = Annotated[
     typer.Option("--dtype", help="float32, bfloat16 or float16. (default: float32)", rich_help_panel=HOW),
 ]
 BatchSize = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        "--batch-size", "--batch_size", help="Documents per batch when scoring. (default: 16)", rich_help_panel=HOW
+        "--batch-size",
+        "--batch_size",
+        metavar="N",
+        help="Documents per batch when scoring. (default: 16)",
+        rich_help_panel=HOW,
     ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", help="Threads per cell. (default: 1)", rich_help_panel=HOW)]
+Threads = Annotated[
+    str | None, typer.Option("--threads", metavar="N", help="Threads per cell. (default: 1)", rich_help_panel=HOW)
+]
 Executor = Annotated[
-    str | None, typer.Option("--executor", help="process or inline. (default: process)", rich_help_panel=HOW)
+    str | None,
+    typer.Option(
+        "--executor",
+        help="process, inline, or one that a plugin offers. (default: process)",
+        rich_help_panel=HOW,
+    ),
+]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track", metavar="NAME", help="Tell a tracker how the run goes. (default: none)", rich_help_panel=HOW
+    ),
 ]
 Slots = Annotated[
-    int | None,
-    typer.Option("--slots", help="Cells under way at once. (default: one per core)", rich_help_panel=HOW),
+    str | None,
+    typer.Option("--slots", metavar="N", help="Cells under way at once. (default: one per core)", rich_help_panel=HOW),
+]
+CellSeconds = Annotated[
+    str | None,
+    typer.Option(
+        "--cell-seconds", metavar="TIME", help="End a cell after 600, 10m or 2h. (default: never)", rich_help_panel=HOW
+    ),
+]
+CellMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--cell-memory",
+        metavar="SIZE",
+        help="End a cell that holds more than 8GB or 8GiB. (default: its share of the machine's)",
+        rich_help_panel=HOW,
+    ),
+]
+CellDisk = Annotated[
+    str | None,
+    typer.Option(
+        "--cell-disk",
+        metavar="SIZE",
+        help="End a cell that writes more than 2GB. (default: no limit)",
+        rich_help_panel=HOW,
+    ),
+]
+Retry = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retry",
+        metavar="all|none|OUTCOME",
+        help="Of cells tried before that are not done, run those again that ended so: failed,timeout. (default: all)",
+        rich_help_panel=HOW,
+    ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Run done cells again.", rich_help_panel=HOW)]
 SmallTeacher = Annotated[
@@ -92,3 +159,31 @@ def read(flags: dict[str, Any]) -> tuple[Request, Registry, Store]:
     fields = {name: value for name, value in flags.items() if value is not False}
     asked = request.build(fields, config, assignments)
     return asked, plugins.load(asked.plugins), Store(asked.out)
+
+
+def prepare(request: Request, registry: Registry, store: Store, *, writes: bool) -> tuple[Plan, ExecutorOffer, Any]:
+    """The plan, and the executor with its settings: whatever is wrong with the request is said at once, here.
+
+    Raises:
+        PktBenchError: of the worst kind among what is wrong.
+    """
+    from pkt_bench import executors
+    from pkt_bench.errors import PktBenchError
+    from pkt_bench.planning import make_plan
+    from pkt_bench.preflight import Findings
+
+    findings = Findings()
+    with findings.gathered():
+        executor, settings = executors.choose(request.executor, request.settings.get(request.executor, {}), registry)
+    new = not store.root.exists()
+    if writes:
+        with findings.gathered():
+            store.check_writable()
+    try:
+        plan = make_plan(request, registry, store, findings)
+    except PktBenchError:
+        if writes and new:
+            with contextlib.suppress(OSError):
+                store.root.rmdir()  # a request that made no sense leaves nothing behind
+        raise
+    return plan, executor, settings

@@ -16,6 +16,7 @@ def plan(
     suites: options.Suites = None,
     seeds: options.Seeds = None,
     limit: options.Limit = None,
+    budget: options.Budget = None,
     set_: options.Set = None,
     config: options.Config = None,
     plugin: options.Plugin = None,
@@ -25,7 +26,12 @@ def plan(
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
     executor: options.Executor = None,
+    track: options.Track = None,
     slots: options.Slots = None,
+    cell_seconds: options.CellSeconds = None,
+    cell_memory: options.CellMemory = None,
+    cell_disk: options.CellDisk = None,
+    retry: options.Retry = None,
     fresh: options.Fresh = False,
     allow_small_teacher: options.SmallTeacher = False,
     estimate: Annotated[
@@ -42,14 +48,13 @@ def plan(
     flags = {name: value for name, value in locals().items() if name not in {"json", "estimate"}}
     flags["plugins"] = flags.pop("plugin")
     from pkt_bench import estimating
-    from pkt_bench.planning import make_plan
     from pkt_bench.tui import plan as view
 
     request, registry, store = options.read(flags)
     if estimate:
         view.print_estimates(estimating.estimate(request, registry), json=json)
         return
-    made = make_plan(request, registry, store)
+    made, _, _ = options.prepare(request, registry, store, writes=False)
     if json:
         view.print_json(made)
     else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
@@ -28,6 +29,7 @@ def run(
     suites: options.Suites = None,
     seeds: options.Seeds = None,
     limit: options.Limit = None,
+    budget: options.Budget = None,
     set_: options.Set = None,
     config: options.Config = None,
     plugin: options.Plugin = None,
@@ -37,7 +39,12 @@ def run(
     batch_size: options.BatchSize = None,
     threads: options.Threads = None,
     executor: options.Executor = None,
+    track: options.Track = None,
     slots: options.Slots = None,
+    cell_seconds: options.CellSeconds = None,
+    cell_memory: options.CellMemory = None,
+    cell_disk: options.CellDisk = None,
+    retry: options.Retry = None,
     fresh: options.Fresh = False,
     allow_small_teacher: options.SmallTeacher = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and leave.")] = False,
@@ -48,26 +55,28 @@ def run(
     """Run every cell that is not done, score the students, record them, and show the board."""
     flags = {name: value for name, value in locals().items() if name not in {"json", "dry_run"}}
     flags["plugins"] = flags.pop("plugin")
-    from pkt_bench import executors
+    from pkt_bench import tracking
     from pkt_bench.pipeline import record_skips
-    from pkt_bench.planning import make_plan
     from pkt_bench.tui import plan as plan_view
     from pkt_bench.tui.run import Announcer
 
     with _signals():
         request, registry, store = options.read(flags)
-        engine, engine_settings = executors.choose(
-            request.executor, request.settings.get(request.executor, {}), registry
-        )
-        if not dry_run:
-            store.check_writable()
-        plan = make_plan(request, registry, store)
+        plan, engine, engine_settings = options.prepare(request, registry, store, writes=not dry_run)
         if dry_run:
             plan_view.print_json(plan) if json else plan_view.print_plan(plan)
             return
         plan_view.print_json(plan) if json else plan_view.print_summary(plan)
         record_skips(plan.skips, store)
-        with Announcer(registry, plan, json=json) as announcer:
+        trackers = tracking.choose(request.track, request.settings, registry)
+        if trackers:
+            # what they put into the folder must not make it look like somebody else's
+            store.create()
+        with (
+            _results_only(),
+            tracking.tracked(trackers, request.out, registry, _warn),
+            Announcer(registry, plan, json=json) as announcer,
+        ):
             interrupted = _execute(plan, engine, engine_settings, announcer)
         if plan.done or plan.skips or announcer.outcomes:
             store.write_board()
@@ -78,7 +87,7 @@ def run(
             raise typer.Exit(interrupted.exit_code)
         if not json:
             show_board(request.out)
-        if any(outcome not in {"done", "skipped"} for outcome in announcer.outcomes):
+        if plan.left or any(outcome not in {"done", "skipped"} for outcome in announcer.outcomes):
             raise typer.Exit(1)
 
 
@@ -94,6 +103,31 @@ def _execute(
     except Interrupted as interrupted:
         return interrupted
     return None
+
+
+def _warn(text: str) -> None:
+    print(f"pkt-bench: {text}", file=sys.stderr)  # noqa: T201 - this is the command line
+
+
+class _ByThread:
+    """A stdout for one thread; to every other, stderr."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        self._stdout, self._owner = stdout, threading.current_thread()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a stream's attributes have any type
+        return getattr(self._stdout if threading.current_thread() is self._owner else sys.stderr, name)
+
+
+@contextlib.contextmanager
+def _results_only() -> Iterator[None]:
+    """Results are printed by this thread: what a library prints in one of its own is said of them, on stderr."""
+    before = sys.stdout
+    sys.stdout = cast("TextIO", _ByThread(before))
+    try:
+        yield
+    finally:
+        sys.stdout = before
 
 
 @contextlib.contextmanager

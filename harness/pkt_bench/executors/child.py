@@ -15,9 +15,12 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from types import FrameType
 
+import psutil
+
 from pkt_bench import stopping
 from pkt_bench.domain import Job, Outcome
 from pkt_bench.executors.guard import guard_rows
+from pkt_bench.executors.orphans import end_with_reader
 from pkt_bench.handover import work_of
 from pkt_bench.journal import log_file
 from pkt_bench.phases import Ended, Means, attempt
@@ -43,6 +46,7 @@ def main(errand: Errand, pipe: Connection, environ: Mapping[str, str]) -> None:
     _own_folder(job)
     _limit(job)
     guard_rows(job, errand.phase)
+    end_with_reader(pipe)
     speaking = threading.Lock()
     last, seen = 0.0, ""
 
@@ -107,8 +111,10 @@ def _limit(job: Job) -> None:
     limits = job.limits
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.memory_bytes is not None and job.cell.knobs.device == "cpu" and sys.platform == "linux":
-        # private memory alone: mapped files of checkpoints are not in it. Refused memory raises, and can be halved
-        _lower(resource.RLIMIT_DATA, limits.memory_bytes)
+        # Private memory alone: mapped files of checkpoints are not in it. Memory that is refused raises, and a batch
+        # can be halved. What was set aside before and never touched does not count.
+        now = psutil.Process().memory_info()
+        _lower(resource.RLIMIT_DATA, now.data + max(0, limits.memory_bytes - now.rss))
     if limits.disk_bytes is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write that is too long then raises EFBIG
         _lower(resource.RLIMIT_FSIZE, limits.disk_bytes)

@@ -53,6 +53,7 @@ def _beside(out: Path) -> Iterator[str]:
 
 def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
     try:
-        return list(os.scandir(folder))
+        # rights given to a link would be its target's, and that may lead to the rows; the target has its own place
+        return [entry for entry in os.scandir(folder) if not entry.is_symlink()]
     except OSError:
         return []

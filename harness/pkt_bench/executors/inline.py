@@ -29,9 +29,19 @@ def execute_inline(jobs: Sequence[Job], slots: int | None, moments: Moments, set
                 interrupted = error if isinstance(error, Interrupted) else Interrupted()
                 return Ended(Outcome.INTERRUPTED, "the run was interrupted")
 
+        _use(job)
         with claim(job):
             moments.started(job.cell)
             run = run_cell(job, call)
         moments.finished(job.cell, run)
         if interrupted is not None:
             raise interrupted
+
+
+def _use(job: Job) -> None:
+    """Makes the device that was asked for the one that its kind means."""
+    kind, _, index = job.device.partition(":")
+    if kind == "cuda" and index:
+        import torch
+
+        torch.cuda.set_device(int(index))

@@ -1,11 +1,27 @@
-"""Where slots compute: on a CPU side by side, on accelerators one cell a device."""
+"""What each slot has of the machine: on a CPU a share of the memory, on accelerators a device."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+# the rest is for the run itself, for pages of files, and for whoever else is on the machine
+USED_SHARE = 0.9
+_GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def memory_share(slots: int) -> int:
+    """What a cell of each of `slots` may hold in memory, in bytes, so that together they fit the machine."""
+    total = psutil.virtual_memory().total
+    for file in _GROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            total = min(total, int(Path(file).read_text(encoding="ascii")))
+    return int(total * USED_SHARE) // slots
 
 
 def places(device: str, slots: int, jobs: int) -> list[Mapping[str, str]]:

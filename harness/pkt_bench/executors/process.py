@@ -13,13 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pkt_bench.domain import Job
 from pkt_bench.errors import Interrupted
 from pkt_bench.executors.base import Moments
 from pkt_bench.executors.phases import GRACE_SECONDS, CellRunner
-from pkt_bench.executors.places import places
+from pkt_bench.executors.places import memory_share, places
 from pkt_bench.request import default_slots
 
 RETRY_SECONDS = 0.5
@@ -29,8 +30,11 @@ def execute_in_processes(jobs: Sequence[Job], slots: int | None, moments: Moment
     """See `Execute`."""
     if not jobs:
         return
-    crew = _Crew(jobs, moments)
-    crew.start(places(jobs[0].cell.knobs.device, slots or default_slots(jobs[0].cell.knobs.threads), len(jobs)))
+    slots = slots or default_slots(jobs[0].cell.knobs.threads)
+    environs = places(jobs[0].device, slots, len(jobs))
+    share = memory_share(len(environs))
+    crew = _Crew([_within(job, share) for job in jobs], moments)
+    crew.start(environs)
     stopped: Interrupted | None = None
     broken: BaseException | None = None
     while True:
@@ -55,6 +59,13 @@ def execute_in_processes(jobs: Sequence[Job], slots: int | None, moments: Moment
             broken = broken or error
     if failure := broken or crew.failure or stopped:
         raise failure
+
+
+def _within(job: Job, share: int) -> Job:
+    """The job, its memory held to its share of the machine's where no other limit was asked for."""
+    if job.limits.memory_bytes is not None:
+        return job
+    return replace(job, limits=replace(job.limits, memory_bytes=share))
 
 
 class _Event:

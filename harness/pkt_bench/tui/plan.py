@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from pkt_bench.overlap import WORDS
 from pkt_bench.tui.console import remarks, results
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from pkt_bench.estimating import Need
     from pkt_bench.planning import Plan
 
-GLYPHS = {"to run": "•", "done": "✓", "skipped": "–"}
-STYLES = {"to run": "", "done": "green", "skipped": "dim"}
+GLYPHS = {"to run": "•", "done": "✓", "failed before": "✗", "skipped": "–"}
+STYLES = {"to run": "", "done": "green", "failed before": "red", "skipped": "dim"}
 
 
 def print_plan(plan: Plan) -> None:
@@ -49,7 +50,7 @@ def print_plan(plan: Plan) -> None:
     console.print(table)
     console.print()
     console.print(_summary(plan))
-    for line in _reasons(plan):
+    for line in (*_reasons(plan), *_notes(plan)):
         console.print(line, markup=False)
     print_warnings(plan)
 
@@ -58,7 +59,7 @@ def print_summary(plan: Plan) -> None:
     """The plan in a line or two, for the start of a run."""
     console = remarks()
     console.print(_summary(plan))
-    for line in _reasons(plan):
+    for line in (*_reasons(plan), *_notes(plan)):
         console.print(line, markup=False)
     print_warnings(plan)
 
@@ -75,7 +76,21 @@ def print_json(plan: Plan) -> None:
         {**cell_record(cell), "state": state, "reason": reason}
         for (cell, state), reason in zip(_states(plan), _all_reasons(plan), strict=True)
     ]
-    print(dumps({"record": "plan", "cells": cells, "warnings": list(plan.warnings)}))  # noqa: T201 - the output
+    record = {
+        "record": "plan",
+        "cells": cells,
+        "warnings": list(plan.warnings),
+        "notes": list(plan.notes),
+        "overlap": {
+            found.suite: {
+                "tests": found.tests,
+                "ngram": WORDS,
+                "splits": {k: asdict(v) for k, v in found.splits.items()},
+            }
+            for found in plan.overlaps
+        },
+    }
+    print(dumps(record))  # noqa: T201 - the output
 
 
 def print_estimates(needs: Sequence[Need], *, json: bool) -> None:
@@ -129,22 +144,29 @@ def _states(plan: Plan) -> list[tuple[Cell, str]]:
     return [
         *((job.cell, "to run") for job in plan.jobs),
         *((cell, "done") for cell in plan.done),
+        *((each.cell, "failed before") for each in plan.left),
         *((skip.cell, "skipped") for skip in plan.skips),
     ]
 
 
 def _all_reasons(plan: Plan) -> list[str]:
-    return [""] * (len(plan.jobs) + len(plan.done)) + [skip.reason for skip in plan.skips]
+    nothing = [""] * (len(plan.jobs) + len(plan.done))
+    return [*nothing, *(each.reason for each in plan.left), *(skip.reason for skip in plan.skips)]
 
 
 def _summary(plan: Plan) -> str:
-    return f"{len(plan.cells)} cells: {len(plan.jobs)} to run, {len(plan.done)} done before, {len(plan.skips)} skipped"
+    left = f", {len(plan.left)} failed before, not retried" if plan.left else ""
+    before = f"{len(plan.done)} done before{left}"
+    return f"{len(plan.cells)} cells: {len(plan.jobs)} to run, {before}, {len(plan.skips)} skipped"
 
 
 def _reasons(plan: Plan) -> list[str]:
-    return [
-        f"  – {line}"
-        for line in dict.fromkeys(
-            f"{skip.cell.title}, {skip.cell.pair}, {skip.cell.suite}: {skip.reason}" for skip in plan.skips
-        )
+    lines = [
+        *(f"  ✗ {each.cell.title}, {each.cell.pair}, {each.cell.suite}: {each.reason}" for each in plan.left),
+        *(f"  – {skip.cell.title}, {skip.cell.pair}, {skip.cell.suite}: {skip.reason}" for skip in plan.skips),
     ]
+    return list(dict.fromkeys(lines))
+
+
+def _notes(plan: Plan) -> list[str]:
+    return [f"  {note}" for note in plan.notes]
