@@ -9,18 +9,25 @@ from pathlib import Path
 
 import pytest
 
+# a run folder with a few runs
+RECORDED = str(Path(__file__).parent / "data" / "runs-v1")
+
 LIGHT = [
     ["--help"],
     ["run", "--help"],
     ["ls", "methods"],
     ["ls", "pairs"],
     ["ls", "suites"],
+    ["ls", "executors"],
+    ["ls", "trackers"],
+    ["ls", "runs", RECORDED],
+    ["cache", "ls", RECORDED],
     ["plugins", "list"],
     ["plan"],
 ]
 
 
-@pytest.mark.parametrize("command", LIGHT, ids=" ".join)
+@pytest.mark.parametrize("command", LIGHT, ids=lambda command: " ".join(command[:2]))
 def test_a_light_command_imports_nothing_heavy(command, tmp_path):
     script = (
         "import sys\nfrom pkt_bench.cli import main\n"

@@ -1,91 +1,34 @@
 """The store: what is recorded stays recorded, and what is damaged is never believed."""
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from pkt_bench.domain import Cell, Cost, Health, Item, Knobs, Outcome, Run, Score, digest_of
+from pkt_bench.compaction import compact
+from pkt_bench.domain import Cost, Health, Knobs, Outcome, digest_of
 from pkt_bench.errors import RequestError, StorageError
 from pkt_bench.store import Store
 from pkt_bench_leaderboards import schema
-
-
-def make_cell(method="lora", suite="code", seed=0, limit=None, knobs=None, **identity):
-    """A cell; `method` and `suite` are names, or what the identity says of them."""
-    knobs = knobs or Knobs(limit=limit)
-    if isinstance(method, str):
-        method = {"name": method, "version": "2", "paradigm": "language", "distribution_version": "0.1"}
-    if isinstance(suite, str):
-        suite = {"name": suite, "code": "1" * 32, "task_files": "2" * 32}
-    asked = {
-        "method": method,
-        "teacher": {"revision": "t1", "digest": "a" * 32},
-        "student": {"revision": "s1", "digest": "b" * 32},
-        "data_hash": "d" * 32,
-        "prompt_hash": "e" * 32,
-        "suite": suite,
-        "tasks": [{"name": f"tiny_{suite['name']}"}],
-        "seed": seed,
-        "knobs": asdict(knobs),
-        "libraries": {"torch": "2.13"},
-        "scorer": {"lm_eval": "0.4.13"},
-    }
-    names = method["name"], "pkt-bench", '{"rank":8}', "tiny", suite["name"]
-    return Cell(*names, seed, knobs, asked | identity)
-
-
-def make_score(value=0.5, task="tiny_code", **given):
-    fields = {
-        "metric": "acc",
-        "filter": "none",
-        "stderr": 0.05,
-        "n": 100,
-        "higher_is_better": True,
-        "headline": True,
-        "task_version": "1.0",
-        "task_hash": "f" * 32,
-        "shots": 0,
-        "chance": 0.25,
-    }
-    return Score(task=task, value=value, **(fields | given))
-
-
-def make_run(cell=None, value=0.5, minute=0, outcome=Outcome.DONE, **given):
-    fields = {
-        "run_id": f"run {minute}",
-        "cell": cell or make_cell(),
-        "outcome": outcome,
-        "reason": "" if outcome == Outcome.DONE else "it could not be",
-        "created_at": f"2026-01-01T00:{minute:02d}:00+00:00",
-        "scores": (make_score(value),) if outcome == Outcome.DONE else (),
-    }
-    return Run(**(fields | given))
-
-
-def make_item(number=0, value=1.0, doc_hash=None, metric="acc"):
-    doc_hash = doc_hash or f"doc {number}"
-    return Item("tiny_code", metric, "none", number, doc_hash, f"prompt {number}", "2 + 2 =", "4", "four", value)
+from recorded import cell_files, make_cell, make_item, make_run, make_score
 
 
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "runs")
-
-
-def cell_files(store):
-    return sorted((store.root / "cells").glob("*/*.arrow"))
 
 
 # ---------------------------------------------------------------- what a row says
@@ -391,6 +334,23 @@ def test_done_attempts_that_agree_are_no_problem(store):
     assert store.read().problems == ()
 
 
+def test_what_a_cell_will_take_is_the_median_of_done_attempts_at_its_like(store):
+    for minute, seconds in enumerate((10.0, 30.0, 20.0)):
+        store.record(make_run(make_cell(seed=minute), minute=minute, seconds=seconds))
+    store.record(make_run(make_cell("slow"), minute=4, seconds=90.0))
+    store.record(make_run(make_cell("broken"), minute=5, seconds=1.0, outcome=Outcome.FAILED))
+    store.record(make_run(make_cell("unknown"), minute=6, seconds=None))
+
+    expected = store.expected_seconds()
+
+    assert expected == {("lora", "tiny", "code"): 20.0, ("slow", "tiny", "code"): 90.0}
+    assert store.attempts().expected_seconds == expected
+
+
+def test_where_nothing_is_recorded_nothing_is_expected(store):
+    assert store.expected_seconds() == {}
+
+
 # ---------------------------------------------------------------- damage
 
 
@@ -409,6 +369,61 @@ def test_no_flipped_bit_is_believed(store):
         assert contents.runs["method"].to_pylist() == ["good"]
         assert [str(path) in problem and "damaged" in problem for problem in contents.problems] == [True]
         assert list(store.outcomes()) == [make_cell("good").key]
+
+
+@pytest.fixture(scope="module")
+def two_hundred(tmp_path_factory):
+    """A folder of 201 cells, each with its file."""
+    store = Store(tmp_path_factory.mktemp("many") / "runs")
+    for seed in range(201):
+        store.record(make_run(make_cell(seed=seed), value=seed / 200, run_id=str(seed)))
+    return store, cell_files(store)
+
+
+def spoil(path, damage):
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    return whole
+
+
+def test_each_of_200_files_cut_short_anywhere_is_found_out_and_its_cell_is_run_again(two_hundred):
+    store, files = two_hundred
+    random.seed(1)
+    kept = [spoil(path, lambda data: data[: random.randrange(len(data))]) for path in files[:200]]
+
+    contents, attempts = store.read(), store.attempts()
+
+    for path, whole in zip(files, kept, strict=False):
+        path.write_bytes(whole)
+    assert contents.runs["cell_key"].to_pylist() == [files[200].name[:32]]
+    for problems in (contents.problems, attempts.problems):
+        assert {problem.split(" ")[0] for problem in problems} == {str(path) for path in files[:200]}
+    assert set(attempts.outcomes) == {files[200].name[:32]}
+    assert len(store.attempts().outcomes) == 201
+
+
+def test_each_of_300_flipped_bits_is_found_out_and_its_cell_is_run_again(two_hundred):
+    store, files = two_hundred
+    random.seed(2)
+
+    def flip(data):
+        changed = bytearray(data)
+        changed[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        return changed
+
+    for first in range(0, 300, 100):
+        chosen = files[first % 200 : first % 200 + 100]
+        kept = [spoil(path, flip) for path in chosen]
+
+        contents, attempts = store.read(), store.attempts()
+
+        for path, whole in zip(chosen, kept, strict=True):
+            path.write_bytes(whole)
+        for problems in (contents.problems, attempts.problems):
+            assert {problem.split(" ")[0] for problem in problems} == {str(path) for path in chosen}
+        keys = {path.name[:32] for path in files} - {path.name[:32] for path in chosen}
+        assert set(attempts.outcomes) == set(contents.runs["cell_key"].to_pylist()) == keys
+        assert contents.runs["value"].to_pylist() == [seed / 200 for seed in contents.runs["seed"].to_pylist()]
 
 
 def test_a_flipped_bit_in_the_items_leaves_the_scores_and_says_so(store):
@@ -465,12 +480,12 @@ import json, os, random, signal, sys, time
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 import pyarrow as pa
-from test_store import Store, make_cell, make_item, make_run
+from recorded import Store, make_cell, make_item, make_run
 store, items = Store(Path(sys.argv[1])), [make_item(number) for number in range(50)]
 pa.array([1])  # imports what pyarrow imports late, once for all writers
 random.seed(1)
 acknowledged = []
-for writer in range(30):
+for writer in range(60):
     reader, written = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -497,7 +512,7 @@ def test_nothing_acknowledged_is_lost_when_writers_are_killed(store):
     acknowledged = set(json.loads(answer.stdout))
     contents = store.read()
     found = set(contents.runs["seed"].to_pylist())
-    assert len(acknowledged) > 20
+    assert len(acknowledged) > 50
     assert contents.problems == ()
     assert acknowledged <= found
     assert contents.items.num_rows == 50 * len(found)
@@ -505,11 +520,38 @@ def test_nothing_acknowledged_is_lost_when_writers_are_killed(store):
     assert list(store.root.glob("*/*/.tmp-*")) == []
 
 
+RECORDER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from recorded import Store, make_cell, make_run
+for seed in range(50):
+    Store(Path(sys.argv[1])).record(make_run(make_cell(seed=seed), run_id=str(seed)))
+"""
+
+
+def test_each_of_50_runs_is_on_the_disk_before_it_has_its_name_and_its_folder_after(store, tmp_path):
+    if not shutil.which("strace"):
+        pytest.skip("needs strace to see the order of system calls")
+    trace = tmp_path / "trace"
+    strace = ["strace", "-y", "-e", "trace=fsync,rename,renameat2", "-o", str(trace)]
+
+    subprocess.run([*strace, sys.executable, "-c", RECORDER, str(store.root), str(Path(__file__).parent)], check=True)
+
+    calls = [line for line in trace.read_text().splitlines() if f"{store.root}/cells/" in line]
+    renamed = [number for number, call in enumerate(calls) if call.startswith("rename")]
+    assert len(renamed) == 50
+    for number in renamed:
+        aside = calls[number].split('"')[1]
+        assert re.match(rf"fsync\(\d+<{aside}>\)", calls[number - 1])
+        assert re.match(rf"fsync\(\d+<{Path(aside).parent}>\)", calls[number + 1])
+
+
 TORN = """
 import resource, signal, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from test_store import Store, make_cell, make_item, make_run
+from recorded import Store, make_cell, make_item, make_run
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
@@ -625,6 +667,60 @@ def test_a_disk_that_refuses_is_a_storage_error_that_says_what_to_do(store, monk
 
     assert store.read().runs["method"].to_pylist() == ["before"]
     assert list(store.root.rglob(".tmp-*")) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of two megabytes."""
+    if os.geteuid() != 0 or sys.platform != "linux":
+        pytest.skip("needs root to mount a small file system")
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_says_so_and_costs_nothing_that_is_recorded(small_disk):
+    store = Store(small_disk / "runs")
+    ballast = small_disk / "runs" / "logs" / "ballast"
+    ballast.parent.mkdir(parents=True)
+    ballast.write_bytes(bytes(300_000))
+    seeds = []
+
+    def fill():
+        for seed in range(1000):
+            store.record(make_run(make_cell(seed=seed), run_id=str(seed)), [make_item(number) for number in range(50)])
+            seeds.append(seed)
+
+    with pytest.raises(StorageError) as caught:
+        fill()
+
+    recorded = len(seeds)
+    assert "cannot be written: the disk is full.\n  Free some space" in str(caught.value)
+    assert caught.value.exit_code == 4
+    assert recorded > 10
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(512))
+    for attempt in (store.write_board, lambda: compact(store), store.check_writable):
+        with pytest.raises(StorageError, match="the disk is full"):
+            attempt()
+    contents = store.read()
+    assert contents.problems == ()
+    assert sorted(contents.runs["seed"].to_pylist()) == list(range(recorded))
+    assert contents.items.num_rows == 50 * recorded
+    assert list(store.root.rglob(".tmp-*")) == []
+    ballast.unlink()
+    store.record(make_run(make_cell(seed=recorded), run_id=str(recorded)))
+    assert sorted(store.read().runs["seed"].to_pylist()) == list(range(recorded + 1))
+    assert compact(store).folded == recorded + 1
+    assert store.read().items.num_rows == 50 * recorded
 
 
 def test_a_place_where_nothing_can_be_made_is_a_storage_error():

@@ -3,57 +3,63 @@
     <root>/pkt-bench.json                          says that the folder is ours, and which schema it speaks
     <root>/items/<k0k1>/<cell key>.<digest>.arrow  what the model answered to each document; written first
     <root>/cells/<k0k1>/<cell key>.<digest>.arrow  the rows of the run: once it is there, the run is recorded
+    <root>/compacted/                              the same of many runs in few files, see `compaction`
     <root>/board.arrow                             all rows in one file for people; rebuilt at will
 
 A file is made in memory, written aside, synced, renamed and its folder synced, so it is whole or absent, whatever
-kills us. Arrow files have no checksum of their own: a flipped bit would be a wrong score. So the BLAKE2b digest of
-the bytes is part of the name, and no reader believes a file before it agrees. A cell file names its items file in the
-metadata of its schema.
+kills us. How files are read, and what is not believed, is in `tables`.
+
+Readers take no lock. A compaction puts the file that holds many runs in place before it removes those that held one:
+who finds the names in `compacted/` the same before and after has missed none, and who does not looks again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import hashlib
 import json
-import os
-import re
-import secrets
-import socket
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pkt_bench import __version__
+from pkt_bench import __version__, durable, tables
 from pkt_bench.domain import Item, Outcome, Run
 from pkt_bench.errors import RequestError, StorageError
 from pkt_bench.rows import item_rows, run_rows, timestamp
+from pkt_bench.tables import CELLS, COMPACTED, INDEX, ITEMS, ITEMS_FOLDER, UnreadableError
 from pkt_bench_leaderboards import schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pkt_bench.tables import CellFile
+
+T = TypeVar("T")
+
 MARKER = "pkt-bench.json"
 BOARD = "board.arrow"
 FORMAT = "pkt-bench runs"
 # what may be in a run folder before its first run is recorded
-OUR_NAMES = frozenset({MARKER, BOARD, "cells", "items", "stages", "artifacts", "logs", "work"})
-_NAME = re.compile(r"(?P<key>[0-9a-f]{32})\.(?P<digest>[0-9a-f]{32})\.arrow")
-_ASIDE = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]+")
-_ABANDONED_SECONDS = 24 * 3600
+OUR_NAMES = frozenset({MARKER, BOARD, CELLS, ITEMS_FOLDER, COMPACTED, "stages", "artifacts", "logs", "work"})
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_LOOKS = 5
+
+# what a cell is asked to do: method, pair, suite
+Kind = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """What is recorded of each cell: its outcome, where any `done` attempt outweighs the latest one."""
+    """What is recorded of each cell: its outcome, where any `done` attempt outweighs the latest one.
+
+    `expected_seconds` is the median wall time of the done attempts by method, pair and suite.
+    """
 
     outcomes: Mapping[str, Outcome]
     problems: tuple[str, ...]
+    expected_seconds: Mapping[Kind, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,24 +92,21 @@ class Store:
         """
         self._check_ours()
         try:
-            _make_folder(self.root)
-            aside = self.root / _aside_name()
-            try:
-                _write_synced(aside, b"\0" * 65536)
-            finally:
-                aside.unlink(missing_ok=True)
+            durable.make_folder(self.root)
+            with durable.aside(self.root) as aside:
+                durable.write_synced(aside, b"\0" * 65536)
         except OSError as error:
-            raise self._unwritable(error) from None
-        self._sweep()
+            raise self.unwritable(error) from None
+        durable.sweep((*self.root.glob(".tmp-*"), *self.root.glob("*/.tmp-*"), *self.root.glob("*/*/.tmp-*")))
 
     def create(self) -> None:
-        """Makes the folder ours; nothing happens where it is.
+        """Makes the folder ours, and its mark that of the rows we write; nothing happens where it is so.
 
         Raises:
             RequestError: the path is a file, a folder of something else, or made by a newer pkt-bench.
             StorageError: it cannot be written.
         """
-        if self._check_ours():
+        if self._check_ours() == schema.SCHEMA_VERSION:
             return
         marker = {"format": FORMAT, "schema_version": schema.SCHEMA_VERSION, "pkt_bench_version": __version__}
         self._publish(self.root / MARKER, (json.dumps(marker, indent=1) + "\n").encode())
@@ -125,10 +128,10 @@ class Store:
             "created_at": timestamp(run.created_at).isoformat(),
         }
         if items:
-            table = _table(item_rows(run, items), schema.items_schema())
-            metadata["items"] = self._publish_named("items", run.cell.key, table, metadata).name
-        table = _table(run_rows(run, items), schema.runs_schema())
-        return self._publish_named("cells", run.cell.key, table, metadata)
+            table = tables.table_of(item_rows(run, items), schema.items_schema())
+            metadata[ITEMS] = self._publish_named(ITEMS_FOLDER, run.cell.key, table, metadata).name
+        table = tables.table_of(run_rows(run, items), schema.runs_schema())
+        return self._publish_named(CELLS, run.cell.key, table, metadata)
 
     def write_board(self) -> Path:
         """Derives `board.arrow`, all rows in one compressed file, from what is recorded.
@@ -137,13 +140,8 @@ class Store:
             RequestError: there is no run folder.
             StorageError: it cannot be written.
         """
-        import pyarrow as pa
-
         table = self.read(items=False).runs.sort_by([("created_at", "ascending"), ("run_id", "ascending")])
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
-        path = self.root / BOARD
-        self._publish(path, _serialise(table, {}, options))
-        return path
+        return self._publish(self.root / BOARD, tables.serialise(table, {}, compress=True))
 
     # ------------------------------------------------------------ reading
 
@@ -152,10 +150,8 @@ class Store:
         return dict(self.attempts().outcomes)
 
     def is_done(self, cell_key: str) -> bool:
-        """Whether a cell has a `done` attempt: reads that cell's files alone."""
-        found = (self.root / "cells" / cell_key[:2]).glob(f"{cell_key}.*.arrow")
-        files = (_read(path, schema.runs_schema(), []) for path in found)
-        return any(file is not None and file.metadata.get("outcome") == Outcome.DONE for file in files)
+        """Whether a cell has a `done` attempt: reads that cell's files, and what is compacted once per process."""
+        return self._settled(lambda names: self._is_done(cell_key, names))
 
     def attempts(self) -> Attempts:
         """What was tried, for a run that goes on where another stopped: files that cannot be trusted do not count.
@@ -165,15 +161,11 @@ class Store:
         """
         if not self._check_ours():
             return Attempts({}, ())
-        problems: list[str] = []
-        latest: dict[str, tuple[bool, str, Outcome]] = {}
-        for file in self._cells(problems):
-            outcome = Outcome(file.metadata["outcome"])
-            merit = (outcome is Outcome.DONE, file.metadata["created_at"], outcome)
-            key = file.metadata["cell_key"]
-            if key not in latest or merit[:2] > latest[key][:2]:
-                latest[key] = merit
-        return Attempts({key: merit[2] for key, merit in latest.items()}, tuple(problems))
+        return self._settled(self._attempts)
+
+    def expected_seconds(self) -> Mapping[Kind, float]:
+        """See `Attempts`. Raises what `attempts` raises."""
+        return self.attempts().expected_seconds
 
     def runs_table(self) -> pa.Table:
         """All rows recorded here, `schema.RUNS`. Raises what `read` raises."""
@@ -190,47 +182,39 @@ class Store:
             RequestError: there is no run folder, or nothing is recorded in it, or it is not ours.
             StorageError: it cannot be read.
         """
-        import pyarrow as pa
-
         if not self.root.exists():
             raise RequestError(
                 f"there is no run folder {self.root}."
                 f"\n  Make one with: pkt-bench run --methods all --out {self.root}, or name another folder."
             )
         ours = self._check_ours(remedy="Name a folder that pkt-bench run has made.")
-        problems: list[str] = []
-        cells = list(self._cells(problems)) if ours else []
-        if not cells:
-            said = "".join(f"\n  {problem}" for problem in problems)
+        wanted = tables.subset(schema.items_schema(), item_columns) if items else None
+        found = self._settled(lambda names: self._read(names, wanted)) if ours else None
+        if found is None or found.runs.num_rows == 0:
+            said = "".join(f"\n  {problem}" for problem in (found.problems if found else ()))
             raise RequestError(
                 f"{self.root} holds no recorded runs.{said}"
                 f"\n  Record some with: pkt-bench run --methods all --out {self.root}, or name another folder."
             )
-        runs = _gather((file.table for file in cells), schema.runs_schema())
-        problems += _divergent(cells)
-        wanted = schema.items_schema()
-        if item_columns:
-            wanted = pa.schema([wanted.field(name) for name in item_columns], wanted.metadata)
-        found = self._items(cells, wanted, problems) if items else ()
-        return Contents(runs, _gather(found, wanted), tuple(problems))
+        return found
 
     # ------------------------------------------------------------ what it is made of
 
-    def _check_ours(self, remedy: str = "Name another folder with --out.") -> bool:
-        """Whether the folder carries our mark; False where there is nothing, or nothing of anybody else."""
+    def _check_ours(self, remedy: str = "Name another folder with --out.") -> int:
+        """The schema our mark on the folder names; 0 where there is nothing, or nothing of anybody else."""
         try:
             marker = json.loads((self.root / MARKER).read_text(encoding="utf-8"))
             version = marker["schema_version"] if marker["format"] == FORMAT else None
         except FileNotFoundError:
             self._check_nobody_elses(remedy)
-            return False
+            return 0
         except NotADirectoryError:
             raise self._is_a_file(remedy) from None
         except OSError as error:
             raise StorageError(f"{self.root} cannot be read: {error.strerror}.") from None
         except (ValueError, KeyError, TypeError):
             version = None
-        if not isinstance(version, int):
+        if not isinstance(version, int) or version < 1:
             raise RequestError(
                 f"{self.root / MARKER} is not a mark of pkt-bench, so {self.root} may belong to something else."
                 f"\n  {remedy}"
@@ -240,7 +224,7 @@ class Store:
                 f"{self.root} was made by a newer pkt-bench: its rows have schema {version}, this one reads up to"
                 f" {schema.SCHEMA_VERSION}.\n  Upgrade pkt-bench. Or: {remedy}"
             )
-        return True
+        return version
 
     def _check_nobody_elses(self, remedy: str) -> None:
         if self.root.exists() and not self.root.is_dir():
@@ -260,7 +244,8 @@ class Store:
         file = next((path for path in (self.root, *self.root.parents) if path.is_file()), self.root)
         return RequestError(f"{file} is a file, and runs are kept in a folder.\n  {remedy}")
 
-    def _unwritable(self, error: OSError) -> RequestError | StorageError:
+    def unwritable(self, error: OSError) -> RequestError | StorageError:
+        """What is said of an error while writing here."""
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             return self._is_a_file()
         if error.errno in _FULL:
@@ -278,222 +263,201 @@ class Store:
         )
 
     def _publish_named(self, kind: str, key: str, table: pa.Table, metadata: Mapping[str, str]) -> Path:
-        data = _serialise(table, metadata)
-        return self._publish(self.root / kind / key[:2] / f"{key}.{_digest(data)}.arrow", data)
+        data = tables.serialise(table, metadata)
+        return self._publish(self.root / kind / key[:2] / f"{key}.{durable.digest(data)}.arrow", data)
 
     def _publish(self, path: Path, data: bytes) -> Path:
-        """Puts a file in place, whole and for good."""
-        aside = path.parent / _aside_name()
         try:
-            _make_folder(path.parent)
-            try:
-                _write_synced(aside, data)
-                aside.replace(path)
-            finally:
-                aside.unlink(missing_ok=True)
-            _sync_folder(path.parent)
+            durable.publish(path, data)
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self.unwritable(error) from None
         return path
 
-    def _sweep(self) -> None:
-        """Removes what writers left aside that died on this machine, or, on another, a day ago."""
-        for aside in (*self.root.glob(".tmp-*"), *self.root.glob("*/*/.tmp-*")):
-            name = _ASIDE.fullmatch(aside.name)
-            if name is None:
-                continue
-            with contextlib.suppress(OSError):
-                here = name["host"] == _host()
-                old = time.time() - aside.stat().st_mtime > _ABANDONED_SECONDS
-                if old or (here and not _is_alive(int(name["pid"]))):
-                    aside.unlink()
+    def _settled(self, look: Callable[[tuple[str, ...]], T]) -> T:
+        """What `look` finds while the names of the compacted files, which it is given, stay the same."""
+        for _ in range(_LOOKS):
+            before = tables.compacted_names(self.root)
+            found = look(before)
+            if tables.compacted_names(self.root) == before:
+                return found
+        # one compaction after another: let none begin while we look
+        try:
+            with durable.locked(self.root / COMPACTED / ".lock"):
+                return look(tables.compacted_names(self.root))
+        except OSError:
+            return look(tables.compacted_names(self.root))
 
-    def _cells(self, problems: list[str]) -> Iterator[_File]:
-        for path in _files(self.root / "cells", problems):
-            file = _read(path, schema.runs_schema(), problems)
-            if file is None:
+    def _is_done(self, cell_key: str, names: Sequence[str]) -> bool:
+        for path in tables.compacted_files(self.root, names, "runs", []):
+            try:
+                if cell_key in tables.read_index(path).done:
+                    return True
+            except (UnreadableError, FileNotFoundError):
                 continue
-            if file.metadata.get("cell_key") != path.name[:32] or not file.metadata.keys() >= _CELL_METADATA:
-                problems.append(f"{path} is not a cell of pkt-bench; it is left out.")
+        own = sorted((self.root / CELLS / cell_key[:2]).glob(f"{cell_key}.*.arrow"))
+        return any(file.metadata["outcome"] == Outcome.DONE for file in _cells(own, []))
+
+    def _attempts(self, names: Sequence[str]) -> Attempts:
+        import pyarrow as pa
+
+        problems: list[str] = []
+        seen: set[str] = set()
+        found = []
+        for path in tables.compacted_files(self.root, names, "runs", problems):
+            index = _or_none(lambda path=path: tables.read_index(path).runs, problems)  # type: ignore[misc]
+            if index is not None:
+                known = tables.known_outcomes(index, path, problems)
+                found.append(tables.unseen(known, seen).select(INDEX))
+        wanted = tables.subset(schema.runs_schema(), INDEX)
+        ones = _new(_cells(tables.cell_files(self.root / CELLS, problems), problems), seen)
+        found.append(tables.gather((file.table.select(INDEX).slice(0, 1) for file in ones), wanted))
+        index = pa.concat_tables(found)
+        return Attempts(_outcomes(index), tuple(problems), _expected_seconds(index))
+
+    def _read(self, names: Sequence[str], wanted: pa.Schema | None) -> Contents:
+        """All there is now, items with the columns `wanted`, or none of them."""
+        problems: list[str] = []
+        seen: set[str] = set()
+        owed: dict[str, list[str]] = {}
+        parts = self._compacted(names, seen, owed, problems)
+        parts += self._ones(seen, owed, problems)
+        runs = tables.gather(parts, schema.runs_schema())
+        problems += _divergent(runs)
+        found: Iterable[pa.Table] = ()
+        if wanted is not None:
+            found = self._items(owed, wanted, problems)
+        return Contents(runs, tables.gather(found, wanted or schema.items_schema()), tuple(problems))
+
+    def _compacted(
+        self, names: Sequence[str], seen: set[str], owed: dict[str, list[str]], problems: list[str]
+    ) -> list[pa.Table]:
+        """The rows of compacted files; adds what their runs are known by, and which items files hold whose items."""
+        import pyarrow.compute as pc
+
+        found = []
+        for path in tables.compacted_files(self.root, names, "runs", problems):
+            table = _or_none(
+                lambda path=path: tables.read_compacted(path, tables.compacted_schema()),  # type: ignore[misc]
+                problems,
+            )
+            if table is None:
                 continue
+            table = tables.unseen(tables.known_outcomes(table, path, problems), seen)
+            with_items = table.filter(pc.is_valid(table[ITEMS]))
+            pairs = with_items.group_by([ITEMS, "run_id"]).aggregate([])
+            for name, run_id in zip(pairs[ITEMS].to_pylist(), pairs["run_id"].to_pylist(), strict=True):
+                owed.setdefault(name, []).append(run_id)
+            found.append(table.drop_columns([ITEMS]).cast(schema.runs_schema()))
+        return found
+
+    def _ones(self, seen: set[str], owed: dict[str, list[str]], problems: list[str]) -> list[pa.Table]:
+        """The rows of files of one run whose run is not among `seen`."""
+
+        def own() -> Iterator[pa.Table]:
+            for file in _new(_cells(tables.cell_files(self.root / CELLS, problems), problems), seen):
+                if ITEMS in file.metadata:
+                    owed.setdefault(file.metadata[ITEMS], []).append(file.metadata["run_id"])
+                yield file.table
+
+        # at once, for what it adds to `owed`; piece by piece, for the memory
+        return [tables.gather(own(), schema.runs_schema())]
+
+    def _items(self, owed: Mapping[str, Sequence[str]], wanted: pa.Schema, problems: list[str]) -> Iterator[pa.Table]:
+        """The items files that are `owed`, each with no other items than those of the runs named."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        for name, run_ids in owed.items():
+            path = tables.items_file(self.root, name)
+            try:
+                if path.parent.name == COMPACTED:
+                    table = tables.read_compacted(path, tables.subset(schema.items_schema(), {*wanted.names, "run_id"}))
+                    table = table.filter(pc.is_in(table["run_id"], pa.array(run_ids))).select(wanted.names)
+                else:
+                    table = tables.read_cell(path, wanted).table
+            except UnreadableError as error:
+                problems.append(str(error))
+            except FileNotFoundError:
+                whose = "that cell" if len(run_ids) == 1 else f"{len(run_ids)} runs"
+                problems.append(f"{path} is missing: the items of {whose} cannot be compared.")
+            else:
+                yield table
+
+
+# ---------------------------------------------------------------- what is made of rows
+
+
+def _or_none(read: Callable[[], T], problems: list[str]) -> T | None:
+    """What `read` gives; None where the file is gone, or cannot be believed, which is a problem."""
+    try:
+        return read()
+    except UnreadableError as error:
+        problems.append(str(error))
+    except FileNotFoundError:
+        pass  # a compaction tidied up while we read: the names are not the same any more
+    return None
+
+
+def _cells(paths: Iterable[Path], problems: list[str]) -> Iterator[CellFile]:
+    for path in paths:
+        file = _or_none(lambda path=path: tables.read_run(path), problems)  # type: ignore[misc]
+        if file is not None:
             yield file
 
-    def _items(self, cells: Iterable[_File], wanted: pa.Schema, problems: list[str]) -> Iterator[pa.Table]:
-        for file in cells:
-            name = file.metadata.get("items")
-            if name is None:
-                continue
-            path = self.root / "items" / name[:2] / name
-            try:
-                found = _read(path, wanted, problems, missing_ok=False)
-            except FileNotFoundError:
-                problems.append(f"{path} is missing: the items of that cell cannot be compared.")
-                continue
-            if found is not None:
-                yield found.table
+
+def _new(files: Iterable[CellFile], seen: set[str]) -> Iterator[CellFile]:
+    """The files of runs that are not in `seen`, to which they are added."""
+    for file in files:
+        run = " ".join(file.run)
+        if run not in seen:
+            seen.add(run)
+            yield file
 
 
-# ---------------------------------------------------------------- files
+def _outcomes(index: pa.Table) -> dict[str, Outcome]:
+    import pyarrow.compute as pc
+
+    # the last one counts: done before others, then the newest
+    merit = index.append_column("done", pc.equal(index["outcome"], Outcome.DONE))
+    merit = merit.sort_by([("done", "ascending"), ("created_at", "ascending"), ("run_id", "ascending")])
+    words = {str(outcome): outcome for outcome in Outcome}
+    pairs = zip(merit["cell_key"].to_pylist(), merit["outcome"].to_pylist(), strict=True)
+    return {key: words[word] for key, word in pairs}
 
 
-_CELL_METADATA = frozenset({"cell_key", "run_id", "outcome", "created_at"})
+def _expected_seconds(index: pa.Table) -> dict[Kind, float]:
+    import pyarrow.compute as pc
+
+    done = index.filter(pc.and_(pc.equal(index["outcome"], Outcome.DONE), pc.is_valid(index["seconds"])))
+    kinds = done.group_by(["method", "pair", "suite"]).aggregate([("seconds", "list")]).to_pylist()
+    return {(kind["method"], kind["pair"], kind["suite"]): statistics.median(kind["seconds_list"]) for kind in kinds}
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file whose digest was right."""
-
-    path: Path
-    table: pa.Table
-    metadata: Mapping[str, str]
-
-
-def _files(folder: Path, problems: list[str]) -> Iterator[Path]:
-    """The Arrow files below `folder`, in the order of their names; what else is there is a problem."""
-    try:
-        shards = sorted(entry.path for entry in os.scandir(folder) if not entry.name.startswith("."))
-    except FileNotFoundError:
-        return
-    for shard in shards:
-        try:
-            names = sorted(name for name in os.listdir(shard) if not name.startswith("."))  # noqa: PTH208 - 3x faster
-        except NotADirectoryError:
-            problems.append(f"{shard} is not ours; it is left out.")
-            continue
-        for name in names:
-            if _NAME.fullmatch(name):
-                yield Path(shard, name)
-            else:
-                problems.append(f"{Path(shard, name)} is not ours; it is left out.")
-
-
-def _read(path: Path, wanted: pa.Schema, problems: list[str], *, missing_ok: bool = True) -> _File | None:
-    import pyarrow as pa
-
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        # another process may tidy up while we read
-        if not missing_ok:
-            raise
-        return None
-    except OSError as error:
-        problems.append(f"{path} cannot be read ({error.strerror}); it is left out.")
-        return None
-    if _digest(data) != path.name.split(".")[1]:
-        problems.append(
-            f"{path} is damaged: its bytes are not those its name promises. It is left out; delete it, and"
-            " the cell is run again by the next run."
-        )
-        return None
-    try:
-        table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
-        metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-        if int(metadata["schema_version"]) > schema.SCHEMA_VERSION:
-            problems.append(f"{path} was made by a newer pkt-bench; it is left out. Upgrade pkt-bench to read it.")
-            return None
-        return _File(path, schema.conform(table, wanted), metadata)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, KeyError, ValueError) as error:
-        problems.append(f"{path} is not a table of pkt-bench ({error}); it is left out.")
-        return None
-
-
-def _gather(tables: Iterable[pa.Table], wanted: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
-    found = list(tables)
-    return pa.concat_tables(found).combine_chunks() if found else wanted.empty_table()
-
-
-def _serialise(table: pa.Table, metadata: Mapping[str, str], options: Any = None) -> bytes:  # noqa: ANN401
-    import pyarrow as pa
-
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
-        writer.write_table(table, max_chunksize=65536)
-    return bytes(sink.getvalue())
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _aside_name() -> str:
-    return f".tmp-{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname()) or "unknown"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("xb", buffering=0) as file:
-        rest = memoryview(data)
-        # a nearly full disk takes part of a write before it refuses
-        while rest:
-            rest = rest[file.write(rest) :]
-        os.fsync(file.fileno())
-
-
-def _make_folder(folder: Path) -> None:
-    """Makes a folder and those above it, each synced into the one that holds it."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _table(rows: Sequence[Mapping[str, Any]], wanted: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.Table.from_pylist(list(rows), schema=wanted)
-
-
-def _divergent(cells: Iterable[_File]) -> list[str]:
+def _divergent(runs: pa.Table) -> list[str]:
     """Cells with several done attempts that do not agree on every score: a result that does not repeat."""
-    attempts: dict[str, list[_File]] = {}
-    for file in cells:
-        if file.metadata["outcome"] == Outcome.DONE:
-            attempts.setdefault(file.metadata["cell_key"], []).append(file)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    done = runs.filter(pc.equal(runs["outcome"], Outcome.DONE))
+    counts = done.group_by(["cell_key", "run_id"]).aggregate([])["cell_key"].value_counts()
+    repeated = [count["values"] for count in counts.to_pylist() if count["counts"] > 1]
+    if not repeated:
+        return []
+    attempts: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in done.filter(pc.is_in(done["cell_key"], pa.array(repeated))).to_pylist():
+        attempts.setdefault(row["cell_key"], {}).setdefault(row["run_id"], []).append(row)
     problems = []
-    for key, files in sorted(attempts.items()):
-        if len(files) == 1:
-            continue
-        files.sort(key=lambda file: file.metadata["created_at"])
-        scores = [_scores_of(file.table) for file in files]
+    for key, runs_of_cell in sorted(attempts.items()):
+        several = sorted(runs_of_cell.values(), key=lambda rows: rows[0]["created_at"])
+        scores = [{(row["task"], row["metric"], row["filter"]): row["value"] for row in rows} for rows in several]
         if all(each == scores[0] for each in scores):
             continue
-        first = files[0].table.slice(0, 1).to_pylist()[0]
+        first = several[0][0]
         where = f"{first['method']}, {first['pair']}, {first['suite']}, seed {first['seed']}"
         differing = sorted(name for name in scores[0] if len({each.get(name) for each in scores}) > 1)
         figures = "; ".join(f"{' '.join(name)} {', '.join(str(s.get(name)) for s in scores)}" for name in differing)
         problems.append(
-            f"{where} (cell {key}): its {len(files)} attempts do not agree ({figures}; oldest first)."
+            f"{where} (cell {key}): its {len(several)} attempts do not agree ({figures}; oldest first)."
             " The board uses the newest."
         )
     return problems
-
-
-def _scores_of(table: pa.Table) -> dict[tuple[str, str, str], float | None]:
-    names = [table[name].to_pylist() for name in ("task", "metric", "filter")]
-    return dict(zip(zip(*names, strict=True), table["value"].to_pylist(), strict=True))

@@ -24,7 +24,11 @@ def test_every_arrow_field_carries_its_description_and_the_table_its_version(arr
     descriptions = [field.metadata[b"description"] for field in arrow]
 
     assert all(descriptions)
-    assert arrow.metadata[b"schema_version"] == b"1"
+    assert arrow.metadata[b"schema_version"] == str(schema.SCHEMA_VERSION).encode()
+
+
+def test_the_readme_names_the_version_of_the_schema():
+    assert f"Schema version {schema.SCHEMA_VERSION}, in the schema's metadata" in README.read_text(encoding="utf-8")
 
 
 def test_whole_numbers_have_64_bits_and_times_are_utc():

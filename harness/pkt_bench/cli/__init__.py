@@ -12,6 +12,8 @@ import typer
 
 from pkt_bench import __version__
 from pkt_bench.cli.board import board
+from pkt_bench.cli.cache import cache
+from pkt_bench.cli.compact import compact
 from pkt_bench.cli.ls import ls
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
@@ -28,7 +30,9 @@ app = typer.Typer(
 app.command()(run)
 app.command()(plan)
 app.command()(board)
+app.command()(compact)
 app.add_typer(ls, name="ls")
+app.add_typer(cache, name="cache")
 app.add_typer(plugins, name="plugins")
 
 

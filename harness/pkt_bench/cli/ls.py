@@ -1,13 +1,17 @@
-"""`pkt-bench ls`: what there is to run."""
+"""`pkt-bench ls`: what there is to run, what can run it, and what was run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-ls = typer.Typer(no_args_is_help=True, help="List methods, controls, pairs or suites.")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ls = typer.Typer(no_args_is_help=True, help="List what is installed, or what a run folder holds.")
 
 Plugin = Annotated[list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin.")]
 Format = Annotated[str, typer.Option("--format", help="table, json, csv or md.")]
@@ -96,3 +100,133 @@ def suites(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: A0
         for offer in plugins.load(plugin or ()).suites
     ]
     show("suites", rows, format)
+
+
+@ls.command()
+def executors(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: A002 - the flag's name
+    """What can run cells: --executor NAME."""
+    from pkt_bench import __version__, plugins
+    from pkt_bench.executors import BUILT_IN
+    from pkt_bench.tui.listing import show
+
+    rows = [
+        _service("executor", each.name, each.summary, f"pkt-bench {__version__}", each.missing)
+        for each in BUILT_IN.values()
+    ]
+    rows += [
+        _service(
+            "executor", each.item.name, each.item.summary, f"{each.distribution} {each.version}", each.item.missing
+        )
+        for each in plugins.load(plugin or ()).executors
+    ]
+    show("executors", rows, format)
+
+
+@ls.command()
+def trackers(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: A002 - the flag's name
+    """What can be told how a run goes: --track NAME."""
+    from pkt_bench import plugins
+    from pkt_bench.tui.listing import show
+
+    rows = [
+        _service("tracker", each.item.name, each.item.summary, f"{each.distribution} {each.version}", each.item.missing)
+        for each in plugins.load(plugin or ()).trackers
+    ]
+    show("trackers", rows, format)
+
+
+def _service(
+    kind: str, name: str, summary: str, distribution: str, missing: Callable[[], str | None]
+) -> dict[str, Any]:
+    try:
+        reason = missing()
+    except Exception as error:  # noqa: BLE001 - one stranger's defect must not hide the others
+        reason = f"its `missing` raised {type(error).__name__}: {error}; tell its author"
+    return {
+        kind: name,
+        "usable": "yes" if not reason else "no",
+        "summary": summary,
+        "distribution": distribution,
+        "reason": reason or "",
+    }
+
+
+@ls.command()
+def runs(
+    run_dir: Annotated[Path, typer.Argument(metavar="[RUN_DIR]", help="The run folder.")] = Path("runs"),
+    outcome: Annotated[
+        list[str] | None, typer.Option("--outcome", metavar="failed,timeout", help="Only those that ended so.")
+    ] = None,
+    format: Format = "table",  # noqa: A002 - the flag's name
+) -> None:
+    """Every attempt that is recorded, the newest first."""
+    import sys
+
+    from pkt_bench.store import Store
+    from pkt_bench.tui.listing import check_format, show
+
+    check_format(format)
+    wanted = _outcomes(outcome or [])
+    found = Store(run_dir).read(items=False)
+    for problem in found.problems:
+        print(f"pkt-bench: {problem}", file=sys.stderr)  # noqa: T201 - this is the command line
+    rows = [row for row in _attempts(found.runs) if not wanted or row["outcome"] in wanted]
+    show("runs", rows, format, nothing=f"{run_dir} holds no run that ended as {' or '.join(sorted(wanted))}")
+
+
+_SHOWN = (
+    *("run_id", "cell_key", "created_at", "outcome", "method", "pair", "suite", "seed"),
+    *("headline", "metric", "value", "seconds", "host", "reason"),
+)
+
+
+def _attempts(table: pa.Table) -> list[dict[str, Any]]:
+    """One row a run, that of its headline figure where it has one."""
+    runs: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in table.select(_SHOWN).to_pylist():
+        key = row["cell_key"], row["run_id"]
+        if key not in runs or (row["headline"] and not runs[key]["headline"]):
+            runs[key] = row
+    newest_first = sorted(runs.values(), key=lambda row: (row["created_at"], row["run_id"]), reverse=True)
+    return [
+        {
+            "when": row["created_at"].isoformat(timespec="seconds"),
+            "outcome": row["outcome"],
+            "method": row["method"],
+            "pair": row["pair"],
+            "suite": row["suite"],
+            "seed": row["seed"],
+            "metric": row["metric"] if row["headline"] else None,
+            "value": _rounded(row["value"], 4) if row["headline"] else None,
+            "seconds": _rounded(row["seconds"], 1),
+            "host": row["host"],
+            "reason": _short(row["reason"]),
+            "cell": row["cell_key"][:12],
+        }
+        for row in newest_first
+    ]
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _short(reason: str) -> str:
+    first = reason.strip().partition("\n")[0]
+    return first if len(first) <= 100 else f"{first[:97]}..."
+
+
+def _outcomes(values: list[str]) -> set[str]:
+    import difflib
+
+    from pkt_bench.domain import Outcome
+    from pkt_bench.errors import RequestError
+
+    known = [str(each) for each in Outcome]
+    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise RequestError(f"--outcome '{name}' will not do.{hint}\n  Outcomes: {', '.join(known)}")
+    return set(names)
