@@ -139,11 +139,13 @@ def test_a_disk_without_room_is_refused_with_figures(folder):
 
 def test_the_room_needed_is_that_of_the_students_that_are_saved(folder):
     student = models.weight_bytes(ModelRef(folder / "pico" / "student"))
-    needed = int(3 * student * 1.2) + (64 << 20)
+    needed, one = (int(count * student * 1.2) + (64 << 20) for count in (3, 1))
 
     assert plan_of(folder, free_bytes=needed, seeds=3).jobs
     with pytest.raises(StorageError):
-        plan_of(folder, free_bytes=needed - 1, seeds=3)
+        plan_of(folder, free_bytes=one - 1, seeds=3)
+    (said,) = [each for each in plan_of(folder, free_bytes=needed - 1, seeds=3).warnings if "may need" in each]
+    assert said.endswith("adapters take far less")
     assert plan_of(folder, free_bytes=64 << 20, methods=["pico-student"], seeds=3).jobs
 
 

@@ -136,8 +136,8 @@ def make_plan(
     plan = _assemble(request, store, methods, pairs, suites, settings)
     changing = {_qualified(offer) for offer in methods if offer.item.changes_student}
     saving = sum(job.method in changing for job in plan.jobs)
-    preflight.check_disk(plan.jobs, saving, request.out, free_bytes)
-    return plan
+    room = preflight.check_disk(plan.jobs, saving, request.out, free_bytes)
+    return replace(plan, warnings=(*plan.warnings, *room))
 
 
 def _named(shelf: Shelf[Any], names: Sequence[str], findings: Findings) -> list[Offer[Any]]:
@@ -270,7 +270,8 @@ def _assemble(
     suites: list[Offer[Suite]],
     settings: Mapping[str, list[BaseModel]],
 ) -> Plan:
-    outcomes = {} if request.fresh else store.outcomes()
+    attempts = store.attempts()
+    outcomes = {} if request.fresh else attempts.outcomes
     kind = request.device.partition(":")[0]
     knobs = Knobs(kind, request.dtype, request.batch_size, request.threads, request.limit, request.spending)
     jobs: list[Job] = []
@@ -298,16 +299,18 @@ def _assemble(
                     left.append(Left(cell, before, f"ended as {before} before; --retry {before} runs it again"))
                 else:
                     names = _qualified(offer), pair, _qualified(suite)
+                    kind_of = (cell.method, cell.pair, cell.suite)
                     jobs.append(
                         Job(
                             cell,
                             *names,
                             plugins,
                             request.out.resolve(),
-                            request.fresh,
-                            request.limits,
-                            request.device,
-                            signatures,
+                            fresh=request.fresh,
+                            limits=request.limits,
+                            device=request.device,
+                            signatures=signatures,
+                            expected_seconds=attempts.expected_seconds.get(kind_of),
                         )
                     )
     overlaps = tuple(overlap(suite.item) for suite in suites)

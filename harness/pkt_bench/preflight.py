@@ -279,26 +279,30 @@ def check_temporary() -> None:
         ) from None
 
 
-def check_disk(jobs: Sequence[Job], saving: int, out: Path, free: int | None = None) -> None:
+def check_disk(jobs: Sequence[Job], saving: int, out: Path, free: int | None = None) -> list[str]:
     """Compares the room that the run folder may need with what is free (`free`, where it is known).
 
-    `saving` of the jobs save a student, which is at most as large as the one they started from.
+    `saving` of the jobs save a student, which is at most as large as the one they started from; an adapter is far
+    smaller. Gives a warning where it suffices for some of them.
 
     Raises:
-        StorageError: there is not enough, with figures.
+        StorageError: there is not room for one, with figures.
     """
     if not jobs:
-        return
+        return []
     largest = max(models.weight_bytes(job.pair.student) for job in jobs)
-    needed = int(largest * saving * SAVED_SHARE) + BESIDE_BYTES
+    at_least, at_most = (int(largest * count * SAVED_SHARE) + BESIDE_BYTES for count in (min(saving, 1), saving))
     there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
     left = shutil.disk_usage(there).free if free is None else free
-    if left < needed:
-        raise StorageError(
-            f"{out} has {_size(left)} free, and this run may need {_size(needed)}: {saving} students of up to"
-            f" {_size(largest)} each, and {_size(BESIDE_BYTES)} for logs and rows.\n"
-            "  Make room, name another folder with --out, or run fewer cells at a time."
-        )
+    if left >= at_most:
+        return []
+    said = (
+        f"{out} has {_size(left)} free, and this run may need {_size(at_most)}: {saving} students of up to"
+        f" {_size(largest)} each, and {_size(BESIDE_BYTES)} for logs and rows"
+    )
+    if left >= at_least:
+        return [f"{said}; adapters take far less"]
+    raise StorageError(f"{said}.\n  Make room, or name another folder with --out.")
 
 
 def memory_warnings(pairs: Iterable[Pair], dtype: str, limits: CellLimits, machine: int | None = None) -> Iterator[str]:
