@@ -8,10 +8,10 @@ Another size moves the last bits of a number, so a row says which it was made wi
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
+from pkt_bench import durable
 from pkt_bench.domain import BatchSizes, Job, digest_of
 from pkt_bench.environment import pass_tokens
 
@@ -35,11 +35,8 @@ def halve(job: Job, phase: Phase, tried: int) -> int | None:
     smaller = tried // 2
     if smaller < SMALLEST[phase]:
         return None
-    file = _file(job, phase)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    aside.write_text(json.dumps({"size": smaller, "phase": phase, "cell": job.cell.label}), encoding="utf-8")
-    aside.replace(file)
+    learnt = {"size": smaller, "phase": phase, "cell": job.cell.label}
+    durable.publish(_file(job, phase), json.dumps(learnt).encode())
     return smaller
 
 

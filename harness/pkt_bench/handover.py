@@ -10,15 +10,14 @@ Whoever comes after a crash believes a folder if the digests agree, and goes on 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pkt_bench import durable
 from pkt_bench.domain import Cost, Health, Item, Job, Outcome, Score
-from pkt_bench.stages import file_digest
 
 HANDOVER = "handover.json"
 SCORED = "scored.json"
@@ -78,14 +77,15 @@ def put_in_place(job: Job, handover: Handover) -> None:
     """Writes the handover beside the student that was put together, syncs it all, and renames it into its place."""
     aside = aside_of(job)
     files = {
-        path.relative_to(aside).as_posix(): file_digest(path) for path in sorted(aside.rglob("*")) if path.is_file()
+        path.relative_to(aside).as_posix(): durable.file_digest(path)
+        for path in sorted(aside.rglob("*"))
+        if path.is_file()
     }
-    _write(aside / HANDOVER, {**asdict(handover), "files": files})
-    for path in (*(aside / name for name in files), *(p for p in aside.rglob("*") if p.is_dir()), aside):
-        _sync(path)
+    for path in sorted(aside.rglob("*"), reverse=True):
+        durable.sync(path)
+    durable.publish(aside / HANDOVER, json.dumps({**asdict(handover), "files": files}).encode())
     shutil.rmtree(folder_of(job), ignore_errors=True)
-    aside.rename(folder_of(job))
-    _sync(folder_of(job).parent)
+    durable.put_in_place(aside, folder_of(job))
 
 
 def read_handover(job: Job) -> Handover | None:
@@ -93,7 +93,7 @@ def read_handover(job: Job) -> Handover | None:
     folder = folder_of(job)
     try:
         content = json.loads((folder / HANDOVER).read_text(encoding="utf-8"))
-        if any(file_digest(folder / name) != digest for name, digest in content["files"].items()):
+        if any(durable.file_digest(folder / name) != digest for name, digest in content["files"].items()):
             return None
         outcome = content.pop("outcome")
         return Handover(
@@ -108,7 +108,7 @@ def read_handover(job: Job) -> Handover | None:
 
 def write_scored(folder: Path, scored: Scored) -> None:
     """Keeps what scoring found in `folder`: until it is recorded, or for another cell with the same student."""
-    _write(folder / SCORED, asdict(scored))
+    durable.publish(folder / SCORED, json.dumps(asdict(scored)).encode())
 
 
 def read_scored(folder: Path) -> Scored | None:
@@ -132,20 +132,3 @@ def recorded(job: Job) -> None:
 def spoil(job: Job) -> None:
     """The saved student cannot be used: the next attempt makes another. Its files stay, for whoever looks into it."""
     (folder_of(job) / HANDOVER).unlink(missing_ok=True)
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
