@@ -394,7 +394,7 @@ def score(job: Job, means: Means) -> Ended:
     registry = plugins.load(job.plugins)
     suite = registry.suites.get(job.suite).item
     stopping.check()
-    means.report("score", None)
+    means.report("load", None)
     started, cpu_started = time.monotonic(), time.process_time()
     environment.seed_everything(0)
     handed_over = read_handover(job)
@@ -409,6 +409,7 @@ def score(job: Job, means: Means) -> Ended:
         except IntegrityError:
             spoil(job)
             raise
+        means.report("score", None)
         scores, items = scoring.score(model, tokenizer, suite, knobs)
         write_scored(
             folder,
