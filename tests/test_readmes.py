@@ -96,3 +96,17 @@ def test_the_entry_point_of_the_example_is_written_as_packaging_reads_it():
     example = tomllib.loads(blocks(ROOT / "plugins" / "README.md", "toml")[0])
 
     assert example == {"project": {"entry-points": {"pkt_bench": {"louder": "louder"}}}}
+
+
+@pytest.mark.slow
+def test_the_example_tracker_hears_how_cells_end(pkt_bench, pico, tmp_path):
+    code = next(block for block in blocks(ROOT / "plugins" / "README.md", "python") if "pkt_bench_trackers" in block)
+    (tmp_path / "lines.py").write_text(code, encoding="utf-8")
+
+    answer = pkt_bench(
+        *("run", "--plugin", pico.plugin, "--plugin", tmp_path / "lines.py", "--pair", "pico", "--suite", "pico"),
+        *("--methods", "scale", "--out", tmp_path / "runs", "--track", "lines", "--set", "lines.file=mine.txt"),
+    )
+
+    assert answer.code == 0
+    assert (tmp_path / "runs" / "logs" / "mine.txt").read_text() == "scale, pico, pico, seed 0: done\n"
