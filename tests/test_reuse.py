@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pyarrow as pa
 import pytest
 
 from pkt_bench.testing import pico_pair
@@ -113,3 +114,18 @@ def test_another_rank_split_or_rate_does_no_forward_of_the_teacher(counted, meth
 
     assert changed["forwards"].get("teacher", 0) == 0
     assert changed["forwards"]["student"] > 0
+
+
+@pytest.mark.slow
+def test_an_untouched_model_is_scored_once_for_all_seeds(pico, pkt_bench, tmp_path):
+    chosen = ("--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--methods", "pico-student")
+    flags = ("run", *chosen, "--seeds", "3", "--slots", "1", "--out", tmp_path / "runs", "--json")
+
+    answer = pkt_bench(*flags)
+
+    files = sorted((tmp_path / "runs" / "cells").rglob("*.arrow"))
+    rows = [pa.ipc.open_file(file).read_all().to_pylist()[0] for file in files]
+    reused = ["score (reused)" in json.loads(row["stage_seconds"]) for row in rows]
+    assert answer.code == 0
+    assert sorted(reused) == [False, True, True]
+    assert len({(row["value"], row["documents_hash"], row["reload_difference"]) for row in rows}) == 1

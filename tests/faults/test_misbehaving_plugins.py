@@ -1,6 +1,7 @@
 """Eight plugins that do what plugins should not: each costs its own cell, with its own word, and no other a digit."""
 
 import json
+import shutil
 import time
 
 import psutil
@@ -171,3 +172,49 @@ def test_a_plugin_cannot_write_into_the_rows(pkt_bench, pico, tmp_path, install)
     rows = [row for row in rows_of(tmp_path / "runs") if row["method"] == "grabber"]
     assert [json.loads(row["notes"])["tried"] for row in rows] == [[], []]
     assert {file: file.read_bytes() for file in before} == before
+
+
+@pytest.mark.slow
+def test_what_is_left_behind_in_a_process_is_put_back_where_all_cells_share_one(
+    pkt_bench, pico, misbehaving, tmp_path, calm
+):
+    """First `litterer`, then the good cells: its threads, dtype, seeds and environment must not reach them."""
+    site = {"PYTHONPATH": str(misbehaving.path)}
+
+    answer = sweep(pkt_bench, pico, tmp_path / "runs", f"litterer,{GOOD}", "--executor", "inline", **site)
+
+    good = {row["cell_key"] for row in rows_of(calm)}
+    assert answer.code == 0
+    assert [each for each in answers_of(tmp_path / "runs") if each[0] in good] == answers_of(calm)
+    assert all("left_behind" not in row["notes"] for row in rows_of(tmp_path / "runs") if row["method"] != "litterer")
+
+
+FORGER = """
+    def transfer(context):
+        from pathlib import Path
+        file = Path(context.pair.pair.teacher.path) / "model.safetensors"
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(bytes(content))
+        return scaled(context)
+    """
+
+
+@pytest.mark.slow
+def test_a_plugin_that_changes_a_checkpoint_on_the_disk_is_named(pkt_bench, pico, tmp_path, install):
+    site = tmp_path / "site"
+    site.mkdir()
+    install(site, "forger", FORGER)
+    shutil.copytree(pico.folder / "pico", tmp_path / "pico")
+    given = ("--pair", f"{tmp_path / 'pico' / 'teacher'}:{tmp_path / 'pico' / 'student'}", "--suite", "pico")
+
+    answer = pkt_bench(
+        *("run", "--plugin", pico.plugin, *given, "--methods", "forger", "--out", tmp_path / "runs", "--json"),
+        PYTHONPATH=str(site),
+    )
+
+    (row,) = rows_of(tmp_path / "runs")
+    assert answer.code == 1
+    assert row["outcome"] == "contract"
+    assert "the teacher's files in" in row["reason"]
+    assert row["reason"].endswith("They were as planned before forger began: it changed them.")
