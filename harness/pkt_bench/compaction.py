@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pkt_bench import durable, tables
 from pkt_bench.errors import RequestError
@@ -81,7 +81,7 @@ class _Compaction:
     root: Path
     runs_per_file: int
     problems: list[str] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
+    seen: set[tuple[str, str]] = field(default_factory=set)
     # files whose runs are in another file that was read: they can go once that one is known to be in place
     spare: list[Path] = field(default_factory=list)
     # items files that a run which stays where it is refers to
@@ -131,7 +131,7 @@ class _Compaction:
                 self.kept.update(_items_of(table))
                 continue
             new = tables.unseen(table, self.seen)
-            runs = len(tables.runs_of(new).unique())
+            runs = len(set(tables.runs_of(new)))
             if new.num_rows == 0:
                 self.spare.append(path)
                 self.emptied.update(_items_of(table))
@@ -154,11 +154,11 @@ class _Compaction:
             except FileNotFoundError:
                 continue
             items = file.metadata.get(ITEMS)
-            if " ".join(file.run) in self.seen:
+            if file.run in self.seen:
                 self.spare.append(path)
                 self.emptied.update({items} if items else ())
                 continue
-            self.seen.add(" ".join(file.run))
+            self.seen.add(file.run)
             yield file
 
     def _parts(self, unfinished: _Part, ones: Iterable[CellFile]) -> Iterator[_Part]:
@@ -299,11 +299,10 @@ def _together(files: Sequence[CellFile]) -> pa.Table:
 
 def _split(part: _Part, runs: int) -> tuple[_Part, _Part]:
     """The first `runs` runs of a part, and the rest, which keeps the files they all come from."""
-    import pyarrow.compute as pc
-
-    table: Any = tables.gather(part.rows, tables.compacted_schema())
+    table = tables.gather(part.rows, tables.compacted_schema())
     names = tables.runs_of(table)
-    first = pc.is_in(names, names.unique().slice(0, runs))
-    whole = _Part([table.filter(first)], [], runs)
-    rest = _Part([table.filter(pc.invert(first))], part.sources, part.runs - runs)
+    # the rows of a run follow one another
+    end = names.index(list(dict.fromkeys(names))[runs])
+    whole = _Part([table.slice(0, end)], [], runs)
+    rest = _Part([table.slice(end)], part.sources, part.runs - runs)
     return whole, rest

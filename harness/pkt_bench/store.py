@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import json
 import statistics
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -301,7 +302,7 @@ class Store:
         import pyarrow as pa
 
         problems: list[str] = []
-        seen: set[str] = set()
+        seen: set[tuple[str, str]] = set()
         found = []
         for path in tables.compacted_files(self.root, names, "runs", problems):
             index = _or_none(lambda path=path: tables.read_index(path).runs, problems)  # type: ignore[misc]
@@ -317,8 +318,8 @@ class Store:
     def _read(self, names: Sequence[str], wanted: pa.Schema | None) -> Contents:
         """All there is now, items with the columns `wanted`, or none of them."""
         problems: list[str] = []
-        seen: set[str] = set()
-        owed: dict[str, list[str]] = {}
+        seen: set[tuple[str, str]] = set()
+        owed: dict[str, set[str]] = {}
         parts = self._compacted(names, seen, owed, problems)
         parts += self._ones(seen, owed, problems)
         runs = tables.gather(parts, schema.runs_schema())
@@ -329,11 +330,9 @@ class Store:
         return Contents(runs, tables.gather(found, wanted or schema.items_schema()), tuple(problems))
 
     def _compacted(
-        self, names: Sequence[str], seen: set[str], owed: dict[str, list[str]], problems: list[str]
+        self, names: Sequence[str], seen: set[tuple[str, str]], owed: dict[str, set[str]], problems: list[str]
     ) -> list[pa.Table]:
         """The rows of compacted files; adds what their runs are known by, and which items files hold whose items."""
-        import pyarrow.compute as pc
-
         found = []
         for path in tables.compacted_files(self.root, names, "runs", problems):
             table = _or_none(
@@ -343,26 +342,25 @@ class Store:
             if table is None:
                 continue
             table = tables.unseen(tables.known_outcomes(table, path, problems), seen)
-            with_items = table.filter(pc.is_valid(table[ITEMS]))
-            pairs = with_items.group_by([ITEMS, "run_id"]).aggregate([])
-            for name, run_id in zip(pairs[ITEMS].to_pylist(), pairs["run_id"].to_pylist(), strict=True):
-                owed.setdefault(name, []).append(run_id)
+            for name, run_id in set(zip(table[ITEMS].to_pylist(), table["run_id"].to_pylist(), strict=True)):
+                if name is not None:
+                    owed.setdefault(name, set()).add(run_id)
             found.append(table.drop_columns([ITEMS]).cast(schema.runs_schema()))
         return found
 
-    def _ones(self, seen: set[str], owed: dict[str, list[str]], problems: list[str]) -> list[pa.Table]:
+    def _ones(self, seen: set[tuple[str, str]], owed: dict[str, set[str]], problems: list[str]) -> list[pa.Table]:
         """The rows of files of one run whose run is not among `seen`."""
 
         def own() -> Iterator[pa.Table]:
             for file in _new(_cells(tables.cell_files(self.root / CELLS, problems), problems), seen):
                 if ITEMS in file.metadata:
-                    owed.setdefault(file.metadata[ITEMS], []).append(file.metadata["run_id"])
+                    owed.setdefault(file.metadata[ITEMS], set()).add(file.metadata["run_id"])
                 yield file.table
 
         # at once, for what it adds to `owed`; piece by piece, for the memory
         return [tables.gather(own(), schema.runs_schema())]
 
-    def _items(self, owed: Mapping[str, Sequence[str]], wanted: pa.Schema, problems: list[str]) -> Iterator[pa.Table]:
+    def _items(self, owed: Mapping[str, set[str]], wanted: pa.Schema, problems: list[str]) -> Iterator[pa.Table]:
         """The items files that are `owed`, each with no other items than those of the runs named."""
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -372,7 +370,9 @@ class Store:
             try:
                 if path.parent.name == COMPACTED:
                     table = tables.read_compacted(path, tables.subset(schema.items_schema(), {*wanted.names, "run_id"}))
-                    table = table.filter(pc.is_in(table["run_id"], pa.array(run_ids))).select(wanted.names)
+                    if set(table["run_id"].unique().to_pylist()) > run_ids:
+                        table = table.filter(pc.is_in(table["run_id"], pa.array(sorted(run_ids))))
+                    table = table.select(wanted.names)
                 else:
                     table = tables.read_cell(path, wanted).table
             except UnreadableError as error:
@@ -405,20 +405,17 @@ def _cells(paths: Iterable[Path], problems: list[str]) -> Iterator[CellFile]:
             yield file
 
 
-def _new(files: Iterable[CellFile], seen: set[str]) -> Iterator[CellFile]:
+def _new(files: Iterable[CellFile], seen: set[tuple[str, str]]) -> Iterator[CellFile]:
     """The files of runs that are not in `seen`, to which they are added."""
     for file in files:
-        run = " ".join(file.run)
-        if run not in seen:
-            seen.add(run)
+        if file.run not in seen:
+            seen.add(file.run)
             yield file
 
 
 def _outcomes(index: pa.Table) -> dict[str, Outcome]:
-    import pyarrow.compute as pc
-
     # the last one counts: done before others, then the newest
-    merit = index.append_column("done", pc.equal(index["outcome"], Outcome.DONE))
+    merit = index.append_column("done", tables.are_done(index))
     merit = merit.sort_by([("done", "ascending"), ("created_at", "ascending"), ("run_id", "ascending")])
     words = {str(outcome): outcome for outcome in Outcome}
     pairs = zip(merit["cell_key"].to_pylist(), merit["outcome"].to_pylist(), strict=True)
@@ -426,11 +423,14 @@ def _outcomes(index: pa.Table) -> dict[str, Outcome]:
 
 
 def _expected_seconds(index: pa.Table) -> dict[Kind, float]:
-    import pyarrow.compute as pc
-
-    done = index.filter(pc.and_(pc.equal(index["outcome"], Outcome.DONE), pc.is_valid(index["seconds"])))
-    kinds = done.group_by(["method", "pair", "suite"]).aggregate([("seconds", "list")]).to_pylist()
-    return {(kind["method"], kind["pair"], kind["suite"]): statistics.median(kind["seconds_list"]) for kind in kinds}
+    done = index.filter(tables.are_done(index))
+    taken: dict[Kind, list[float]] = {}
+    for *kind, seconds in zip(
+        *(done[name].to_pylist() for name in ("method", "pair", "suite", "seconds")), strict=True
+    ):
+        if seconds is not None:
+            taken.setdefault((kind[0], kind[1], kind[2]), []).append(seconds)
+    return {kind: statistics.median(each) for kind, each in taken.items()}
 
 
 def _divergent(runs: pa.Table) -> list[str]:
@@ -438,9 +438,9 @@ def _divergent(runs: pa.Table) -> list[str]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    done = runs.filter(pc.equal(runs["outcome"], Outcome.DONE))
-    counts = done.group_by(["cell_key", "run_id"]).aggregate([])["cell_key"].value_counts()
-    repeated = [count["values"] for count in counts.to_pylist() if count["counts"] > 1]
+    done = runs.filter(tables.are_done(runs))
+    counts = Counter(key for key, _ in set(tables.runs_of(done)))
+    repeated = [key for key, count in counts.items() if count > 1]
     if not repeated:
         return []
     attempts: dict[str, dict[str, list[dict[str, Any]]]] = {}

@@ -66,9 +66,7 @@ class Index:
     @functools.cached_property
     def done(self) -> frozenset[str]:
         """Keys of the cells that have a done run here."""
-        import pyarrow.compute as pc
-
-        return frozenset(self.runs.filter(pc.equal(self.runs["outcome"], Outcome.DONE))["cell_key"].to_pylist())
+        return frozenset(self.runs.filter(are_done(self.runs))["cell_key"].to_pylist())
 
 
 # ---------------------------------------------------------------- finding
@@ -222,9 +220,10 @@ def _index(path: Path, *_state: int) -> Index | str:
         return str(error)
     if table.num_rows == 0:
         return Index(table)
-    names = runs_of(table).combine_chunks()
-    first = pc.fill_null(pc.not_equal(names[1:], names[:-1]), fill_value=True)
-    return Index(table.filter(pa.concat_arrays([pa.array([True]), first])).combine_chunks())
+    # the rows of a run follow one another
+    this, before = table.slice(1), table.slice(0, table.num_rows - 1)
+    first = pc.or_(*(pc.not_equal(this[name], before[name]) for name in ("cell_key", "run_id")))
+    return Index(pa.concat_tables([table.slice(0, 1), this.filter(first)]).combine_chunks())
 
 
 @functools.cache
@@ -236,11 +235,17 @@ def compacted_schema() -> pa.Schema:
     return ours.append(pa.field(ITEMS, pa.string(), metadata={"description": "File that holds the run's items."}))
 
 
-def runs_of(table: pa.Table) -> pa.ChunkedArray:
-    """For each row what its run is known by: cell and id in one text."""
+def runs_of(table: pa.Table) -> list[tuple[str, str]]:
+    """For each row what its run is known by."""
+    return list(zip(table["cell_key"].to_pylist(), table["run_id"].to_pylist(), strict=True))
+
+
+def are_done(table: pa.Table) -> pa.ChunkedArray:
+    """For each row whether its run is done."""
     import pyarrow.compute as pc
 
-    return pc.binary_join_element_wise(table["cell_key"], table["run_id"], " ")
+    # not `equal`: whatever makes a scalar or an array of Python's imports pandas, which takes longer than a board
+    return pc.match_substring_regex(table["outcome"], f"^{Outcome.DONE}$")
 
 
 def known_outcomes(table: pa.Table, path: Path, problems: list[str]) -> pa.Table:
@@ -255,15 +260,14 @@ def known_outcomes(table: pa.Table, path: Path, problems: list[str]) -> pa.Table
     return table
 
 
-def unseen(table: pa.Table, seen: set[str]) -> pa.Table:
+def unseen(table: pa.Table, seen: set[tuple[str, str]]) -> pa.Table:
     """The rows of runs that are not in `seen`, to which they are added."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     names = runs_of(table)
-    here = set(names.unique().to_pylist())
+    here = set(names)
     if twice := here & seen:
-        table = table.filter(pc.invert(pc.is_in(names, pa.array(sorted(twice)))))
+        table = table.filter(pa.array([name not in twice for name in names]))
     seen |= here
     return table
 
@@ -280,7 +284,7 @@ def gather(tables: Iterable[pa.Table], wanted: pa.Schema) -> pa.Table:
             whole.append(pa.concat_tables(parts).combine_chunks())
             parts.clear()
     found = [*whole, *parts]
-    return pa.concat_tables(found).combine_chunks() if found else wanted.empty_table()
+    return pa.concat_tables(found).combine_chunks() if found else pa.Table.from_batches([], wanted)
 
 
 # ---------------------------------------------------------------- writing
