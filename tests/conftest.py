@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# readline puts the terminal's size into the environment of whatever a process starts, xdist's workers among them
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

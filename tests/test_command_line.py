@@ -117,7 +117,7 @@ def test_a_faulty_pair_is_refused_before_anything_is_loaded(pkt_bench, pico, tmp
         (["--seeds", "many"], 2, "--seeds many will not do: a whole number is wanted."),
         (["--limit", "-1"], 2, "--limit -1 will not do"),
         (["--batch-size", "0"], 2, "--batch-size 0 will not do"),
-        (["--executor", "rya"], 2, "no executor is called 'rya'. Installed: inline, process"),
+        (["--executor", "rya"], 2, "no executor is called 'rya'. Did you mean 'ray'? Installed: inline, process, ray"),
         (["--device", "cdua"], 2, "a torch device is wanted"),
         (["--set", "scale.facto=2"], 2, "scale has no setting 'facto'. Did you mean 'scale.factor'?"),
         (["--set", "scale.factor=big"], 2, "scale.factor = 'big' will not do"),

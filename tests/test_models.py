@@ -54,7 +54,6 @@ def test_the_digest_notices_one_altered_byte_and_not_the_folder(pair, tmp_path):
     content = bytearray((moved / file.name).read_bytes())
     content[-5] ^= 1
     (moved / file.name).write_bytes(bytes(content))
-    models.checkpoint_digest.cache_clear()
 
     assert elsewhere == before
     assert models.checkpoint_digest(ModelRef(moved)) != before

@@ -27,7 +27,7 @@ def folder(pico, tmp_path):
 
 
 def plan_of(folder, free_bytes=None, **flags):
-    for cached in (models.checkpoint_digest, models.tokenizer_digest, data_digest, planning._folder_digest):
+    for cached in (models.tokenizer_digest, data_digest, planning._folder_digest):
         cached.cache_clear()
     given = {"methods": ["scale"], "pairs": ["pico"], "suites": ["pico"], "plugins": [folder / "pico_plugin.py"]}
     request = build(given | {"out": folder / "runs"} | flags, None)

@@ -100,7 +100,9 @@ def wait_for(condition, seconds=60.0):
 
 @pytest.fixture
 def plugin(tmp_path):
-    file = tmp_path / "lost.py"
+    # beside the run folder: in the folder that holds it, cells may make no files
+    file = tmp_path / "plugin" / "lost.py"
+    file.parent.mkdir()
     file.write_text(PLUGIN, encoding="utf-8")
     return file
 
@@ -229,8 +231,8 @@ def test_the_cells_of_a_lost_node_are_done_by_another_and_recorded_once(nodes, p
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **LOOPBACK}
         )
         try:
-            wait_for(lambda: all((tmp_path / f"lingers-{seed}").exists() for seed in (0, 1)))
-            phases = [psutil.Process(int((tmp_path / f"lingers-{seed}").read_text())) for seed in (0, 1)]
+            wait_for(lambda: all((plugin.parent / f"lingers-{seed}").exists() for seed in (0, 1)))
+            phases = [psutil.Process(int((plugin.parent / f"lingers-{seed}").read_text())) for seed in (0, 1)]
             homes = [next(parent.pid for parent in phase.parents() if parent.pid in made) for phase in phases]
 
             nodes.ask(homes[0])

@@ -53,6 +53,10 @@ def _distinct(jobs: Sequence[Job]) -> list[Job]:
 def _main(jobs: Sequence[Job], pipe: Connection) -> None:
     os.setsid()
     end_with_reader(pipe)
+    # what libraries say while they load is no concern of the reader
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
     try:
         check_heavy(jobs)
     except PktBenchError as error:
