@@ -136,6 +136,17 @@ def pkt_bench_methods():
 '''
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also run the tests marked long")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes long: pytest --long"))
+
+
 @dataclass(frozen=True)
 class Pico:
     """A folder with the pico pair and the plugin file that offers it."""

@@ -126,7 +126,8 @@ def test_which_of_several_devices_it_was_is_no_part_of_the_key(folder, monkeypat
 
     assert len(keys) == 1
     assert key_of(folder) not in keys
-    assert plan_of(folder, device="cuda:1").jobs[0].cell.knobs.device == "cuda:1"
+    job = plan_of(folder, device="cuda:1").jobs[0]
+    assert (job.cell.knobs.device, job.device) == ("cuda", "cuda:1")
 
 
 def test_a_checkpoint_is_the_same_however_its_path_is_written(folder, monkeypatch, tmp_path):

@@ -74,7 +74,7 @@ MISBEHAVING = {
             os.environ["LITTER"] = "1"
             os.makedirs("dropped", exist_ok=True)
             os.chdir("/")
-            threading.Thread(target=time.sleep, args=(600,)).start()
+            threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
             return student
         """,
     "poisoner": """

@@ -81,6 +81,8 @@ class Sweep:
                 self.said_done[record["key"]] += 1
         self._errors.seek(0)
         said = self._errors.read().decode()
+        self._log.close()
+        self._errors.close()
         if code not in {0, 1, -9}:
             raise AssertionError(f"the command ended with {code}:\n{said[-3000:]}")
         if code == 0:

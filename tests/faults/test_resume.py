@@ -186,6 +186,7 @@ def test_of_a_grid_of_rates_those_that_were_trained_are_not_trained_again_and_th
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_saved_student_that_rotted_is_made_again(flags, counting, pkt_bench, tmp_path):
     run = start(flags("counted"))
     wait_for(lambda: any(e["event"] == "phase" and e["phase"] == "score" for e in events(tmp_path / "runs")), run)

@@ -269,6 +269,7 @@ def test_cells_share_gpus_and_each_sees_the_one_it_was_given(nodes, pkt_bench, p
     assert sorted(json.loads(row["notes"])["gpu"] for row in rows_of(tmp_path / "runs")) == ["0", "0", "1", "1"]
 
 
+@pytest.mark.long
 def test_a_cell_that_takes_its_worker_along_ends_as_killed_and_costs_no_other(nodes, pkt_bench, pico, plugin, tmp_path):
     asked = ("--plugin", plugin, "--set", f"ray.address={nodes.address}", "--set", "ray.retries=1")
 
@@ -284,6 +285,7 @@ def test_a_cell_that_takes_its_worker_along_ends_as_killed_and_costs_no_other(no
     assert answer.code == 1
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_with_130_keeps_what_is_done_and_leaves_no_process(pico, tmp_path):
     started = pico.folder / "slow-started"
     started.unlink(missing_ok=True)
