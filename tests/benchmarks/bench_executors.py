@@ -2,9 +2,9 @@
 
     python tests/benchmarks/bench_executors.py
 
-Cells are single-threaded and of the embedded pair. A command's wall time includes what it costs to start: the server that
-cells fork from, or the cluster with its workers, which pays off in longer sweeps; so the time between the first cell's
-beginning and the last one's end is given too.
+Cells are single-threaded and of the embedded pair. A command's wall time includes what it costs to start: the server
+that cells fork from, or the cluster with its workers, which pays off in longer sweeps; so the time between the first
+cell's beginning and the last one's end is given too.
 """
 
 from __future__ import annotations
