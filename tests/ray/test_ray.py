@@ -257,6 +257,7 @@ def test_the_cells_of_a_lost_node_are_done_by_another_and_recorded_once(nodes, p
     assert [json.loads(line)["record"] for line in said.splitlines()] == ["plan", *["cell"] * 4, "done"]
 
 
+@pytest.mark.long
 def test_cells_share_gpus_and_each_sees_the_one_it_was_given(nodes, pkt_bench, pico, plugin, tmp_path):
     asked = ("--plugin", plugin, "--seeds", "4", "--set", f"ray.address={nodes.address}")
 
