@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import pkt_bench
-from pkt_bench import models, planning, plugins
+from pkt_bench import planning, plugins
 from pkt_bench.data import data_digest
 from pkt_bench.domain import Budget, CellLimits, ModelRef, Outcome, PromptSpec, Record, Run, digest_of
 from pkt_bench.errors import RequestError, UnavailableError
@@ -29,7 +29,7 @@ def folder(pico, tmp_path):
 
 
 def forget():
-    for cached in (models.tokenizer_digest, data_digest, planning._folder_digest):
+    for cached in (data_digest, planning._folder_digest):
         cached.cache_clear()
 
 

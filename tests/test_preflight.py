@@ -27,7 +27,7 @@ def folder(pico, tmp_path):
 
 
 def plan_of(folder, free_bytes=None, **flags):
-    for cached in (models.tokenizer_digest, data_digest, planning._folder_digest):
+    for cached in (data_digest, planning._folder_digest):
         cached.cache_clear()
     given = {"methods": ["scale"], "pairs": ["pico"], "suites": ["pico"], "plugins": [folder / "pico_plugin.py"]}
     request = build(given | {"out": folder / "runs"} | flags, None)
@@ -99,7 +99,6 @@ def test_vocabularies_are_the_same_a_beginning_or_a_share(tmp_path):
     pair = pico_pair(tmp_path)
 
     def relation():
-        models.tokenizer_digest.cache_clear()
         return models.vocabulary_relation(pair.teacher, pair.student)
 
     assert relation() == "same tokenizer"

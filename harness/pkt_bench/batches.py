@@ -34,7 +34,10 @@ def halve(job: Job, phase: Phase, tried: int) -> int | None:
     """Remembers that `tried` did not fit; gives the size to try next, or None where there is no smaller one."""
     smaller = tried // 2
     if smaller < SMALLEST[phase]:
+        # less at once did not help, so it was not that: the next cell begins with what was asked for
+        _file(job, phase).unlink(missing_ok=True)
         return None
+    smaller = min(smaller, _read(_file(job, phase)) or smaller)
     learnt = {"size": smaller, "phase": phase, "cell": job.cell.label}
     durable.publish(_file(job, phase), json.dumps(learnt).encode())
     return smaller
@@ -46,6 +49,7 @@ def _file(job: Job, phase: str) -> Path:
     # what a method trains decides what it needs; what is scored is a student, whoever made it
     method = job.method if phase == "transfer" else ""
     where = {**models, "device": knobs.device, "dtype": knobs.dtype, "phase": phase, "method": method}
+    where |= {"suite": job.suite, "memory": job.limits.memory_bytes}
     return job.out / "work" / "batches" / f"{digest_of(where)}.json"
 
 

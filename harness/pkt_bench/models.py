@@ -433,9 +433,13 @@ def _checkpoint_digest(ref: ModelRef, seen: str) -> str:  # noqa: ARG001 - what 
     return state.hexdigest()
 
 
-@functools.lru_cache(maxsize=64)
 def tokenizer_digest(ref: ModelRef) -> str:
     """BLAKE2b-128 over the tokenizer's files."""
+    return _tokenizer_digest(ref, signature(ref))
+
+
+@functools.lru_cache(maxsize=64)
+def _tokenizer_digest(ref: ModelRef, seen: str) -> str:  # noqa: ARG001 - as above
     state = hashlib.blake2b(digest_size=16)
     for name in TOKENIZER_FILES:
         file = ref.path / name

@@ -45,7 +45,7 @@ from pkt_bench.handover import (
     write_scored,
 )
 from pkt_bench.stages import StageCache
-from pkt_bench.transfer import Report, TransferContext, Transferred
+from pkt_bench.transfer import Ledger, Report, TransferContext, Transferred
 
 if TYPE_CHECKING:
     import torch
@@ -98,6 +98,9 @@ def attempt(phase: Phase, job: Job, means: Means) -> Ended:
     try:
         return _PHASES[phase](job, replace(means, batched=batched))
     except Interrupted:
+        if not stopping.asked():
+            # a signal to a process that runs cells itself: its executor has to know
+            raise
         return Ended(Outcome.INTERRUPTED, "the run was interrupted; what its finished stages gave is kept")
     except Exception as error:  # noqa: BLE001 - a stranger's method may raise anything
         traceback.print_exc()
@@ -155,10 +158,12 @@ def transfer(job: Job, means: Means) -> Ended:
     method, suite = registry.methods.get(job.method).item, registry.suites.get(job.suite).item
     means.report("load", None)
     started, cpu_started = time.monotonic(), time.process_time()
+    _check_code(job, registry)
     _check_checkpoints(job)
     loaded = _loaded_pair(job, method)
     oracle = _Oracle(suite, loaded, knobs)
-    clock = _Clock(loaded, knobs.budget.seconds)
+    ledger = Ledger()
+    clock = _Clock(loaded, knobs.budget.seconds, ledger)
 
     def report(stage: str, fraction: float | None) -> None:
         clock.check()
@@ -181,6 +186,7 @@ def transfer(job: Job, means: Means) -> Ended:
         cache=StageCache(job.out / "stages"),
         report=report,
         test_score=oracle,
+        ledger=ledger,
         made_by={
             "method": job.cell.identity["method"]["code"],
             **{name: job.cell.identity[name] for name in ("harness", "libraries")},
@@ -196,7 +202,8 @@ def transfer(job: Job, means: Means) -> Ended:
     with clock.running(means.over):
         transferred = method.transfer(context)
 
-    took, loading = clock.seconds, sum(loaded.load_seconds.values())
+    context.check_budget()
+    took, loading = clock.seconds + ledger.inherited_seconds, sum(loaded.load_seconds.values())
     left_behind = environment.differences(before, environment.process_state())
     if not isinstance(transferred, Transferred):
         raise ContractError(f"{method.name}.transfer returned {type(transferred).__name__}, not Transferred")
@@ -247,10 +254,13 @@ def transfer(job: Job, means: Means) -> Ended:
 
 
 class _Clock:
-    """The seconds a method takes, those of loading the models left out, held to the budget."""
+    """The seconds a method takes, those of loading the models left out, held to the budget.
 
-    def __init__(self, loaded: models.LoadedPair, allowed: float | None) -> None:
-        self._loaded, self._allowed = loaded, allowed
+    What it found computed counts as what that had taken: a budget must not depend on what others did before.
+    """
+
+    def __init__(self, loaded: models.LoadedPair, allowed: float | None, ledger: Ledger) -> None:
+        self._loaded, self._allowed, self._ledger = loaded, allowed, ledger
         self._began: float | None = None
         self._ended: float | None = None
 
@@ -261,8 +271,12 @@ class _Clock:
         until = time.monotonic() if self._ended is None else self._ended
         return until - self._began - self._loaded.loading_seconds(until)
 
+    @property
+    def spent(self) -> float:
+        return self.seconds + self._ledger.inherited_seconds + self._ledger.reused_seconds
+
     def check(self) -> None:
-        if self._allowed is not None and self.seconds > self._allowed:
+        if self._allowed is not None and self.spent > self._allowed:
             raise OverBudgetError(self._said())
 
     def running(self, over: Callable[[str], None] | None) -> _Running:
@@ -270,7 +284,7 @@ class _Clock:
 
     def _said(self) -> str:
         return (
-            f"the transfer has taken {self.seconds:.1f} s, the budget of the sweep is {self._allowed:g} s."
+            f"the transfer has taken {self.spent:.1f} s, the budget of the sweep is {self._allowed:g} s."
             "\n  Lower the method's own settings, or raise --budget seconds=... for all methods."
         )
 
@@ -389,9 +403,9 @@ def score(job: Job, means: Means) -> Ended:
     """
     size = means.sizes.score_batch
     knobs = replace(job.cell.knobs, batch_size=size)
-    means.batched(size)
     environment.pin_threads(knobs.threads)
     registry = plugins.load(job.plugins)
+    _check_code(job, registry)
     suite = registry.suites.get(job.suite).item
     stopping.check()
     means.report("load", None)
@@ -410,6 +424,8 @@ def score(job: Job, means: Means) -> Ended:
             spoil(job)
             raise
         means.report("score", None)
+        # from here on, and not while loading, less at once may help
+        means.batched(size)
         scores, items = scoring.score(model, tokenizer, suite, knobs)
         write_scored(
             folder,
@@ -447,9 +463,25 @@ def score(job: Job, means: Means) -> Ended:
 def _what_is_scored(job: Job, files: Mapping[str, str], knobs: Knobs) -> dict[str, Any]:
     """All that figures depend on."""
     identity = job.cell.identity
-    kept = ("harness", "teacher", "student", "suite", "prompt_hash", "tasks", "scorer", "libraries")
+    kept = ("harness", "teacher", "student", "suite", "data_hash", "prompt_hash", "tasks", "scorer", "libraries")
     knobs_of = {name: getattr(knobs, name) for name in ("device", "dtype", "batch_size", "threads", "limit")}
     return {"files": dict(files), "knobs": knobs_of, **{name: identity[name] for name in kept}}
+
+
+def _check_code(job: Job, registry: plugins.Registry) -> None:
+    """The plugins' code is imported anew in each process: it has to be what the cell's key was made of."""
+    method, suite = registry.methods.get(job.method), registry.suites.get(job.suite)
+    control = method.item.control
+    parts = () if control is None else tuple(part for part in (control.teacher, control.pair) if part is not None)
+    for what, planned, now in (
+        (job.method, "method", plugins.code_digest(method.module, method.item.transfer, *parts)),
+        (job.suite, "suite", plugins.code_digest(suite.module, suite.item.records)),
+    ):
+        if job.cell.identity[planned]["code"] != now:
+            raise IntegrityError(
+                f"{job.cell.label}: the code of {what} changed after the run was planned."
+                " Run again, so that the plan sees what is there now."
+            )
 
 
 def _check_checkpoints(job: Job) -> None:

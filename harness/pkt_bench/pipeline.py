@@ -13,6 +13,7 @@ figures that were found are recorded without scoring again.
 
 from __future__ import annotations
 
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 KILLS_FORGIVEN = 2
+ROOM_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def run_cell(job: Job, call: Call) -> Run:
         if scored is None:
             ended = _persevere("score", job, call, deadline)
             scored = handover.read_scored(folder_of(job))
-    if ended.disk_full:
+    if ended.disk_full and not _has_room(store):
         raise StorageError(
             f"{job.cell.label}: {ended.reason}\n  Free some space and give the same command again: what is recorded is"
             " kept, the rest is run."
@@ -99,6 +101,15 @@ def run_cell(job: Job, call: Call) -> Run:
     if run.outcome is not Outcome.INTERRUPTED:
         handover.recorded(job)
     return run
+
+
+def _has_room(store: Store) -> bool:
+    """Whether the run folder's own disk has room: a plugin may have filled another."""
+    try:
+        store.check_writable()
+    except StorageError:
+        return False
+    return shutil.disk_usage(store.root).free >= ROOM_BYTES
 
 
 def record_skips(skips: Sequence[Skip], store: Store) -> None:

@@ -13,6 +13,11 @@ def ask() -> None:
     _asked = True
 
 
+def asked() -> bool:
+    """Whether it was asked to."""
+    return _asked
+
+
 def check() -> None:
     """Called where stopping loses nothing.
 

@@ -185,7 +185,7 @@ def _try(
             **{f"weight {number}": weight for number, weight in enumerate(parameters)},
         }
 
-    found = context.resumable(f"tuning {ledger.tunings} at {rate:g}", compute)
+    found = context.resumable(f"tuning {ledger.tunings} at {rate!r}", compute, {"pass_tokens": context.pass_tokens})
     if not computed:
         context.spend(tokens=int(found["tokens"]), steps=len(found["losses"]))
     weights = [found[f"weight {number}"] for number in range(len(parameters))]

@@ -55,6 +55,10 @@ class Ledger:
     tokens_trained: int | None = None
     steps: int | None = None
     tunings: int = 0
+    reused_seconds: float = 0.0
+    """What stages had taken that were found computed by this or another cell."""
+    inherited_seconds: float = 0.0
+    """What an earlier attempt at this cell had taken for what was found of it."""
     injection_change: float | None = None
 
 
@@ -135,16 +139,24 @@ class TransferContext:
                     f"\n  Lower the method's own settings, or raise --budget {name}=... for all methods."
                 )
 
-    def resumable(self, name: str, compute: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    def resumable(
+        self,
+        name: str,
+        compute: Callable[[], Mapping[str, torch.Tensor]],
+        inputs: Mapping[str, Any] | None = None,
+    ) -> dict[str, torch.Tensor]:
         """The tensors `compute` gives, on the CPU; kept until the cell is done, so that a crash does not cost them.
 
-        `name` is unique within the cell. Random state afterwards depends on the name alone, whether the result was
-        computed or found.
+        `name` is unique within the cell; `inputs` are what else an attempt may do otherwise, such as `pass_tokens`.
+        Random state afterwards depends on the name alone, whether the result was computed or found.
         """
         if self.partial is None:
             found = {key: tensor.detach().to("cpu", copy=True) for key, tensor in compute().items()}
         else:
-            found, _ = self.partial.tensors(name, {}, compute)
+            found, reused = self.partial.tensors(name, inputs or {}, compute)
+            if reused is not None:
+                self.ledger.stage_seconds[f"{name} (resumed)"] = reused
+                self.ledger.inherited_seconds += reused
         environment.seed_everything(self.stage_seed(f"after {name}"))
         return found
 
@@ -230,6 +242,7 @@ class TransferContext:
     def _book(self, stage: str, reused: float | None) -> None:
         if reused is not None:
             self.ledger.stage_seconds[f"{stage} (reused)"] = reused
+            self.ledger.reused_seconds += reused
 
     @property
     def teacher_key(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
@@ -28,6 +29,8 @@ def check(jobs: Sequence[Job]) -> None:
     for _ in range(TRIES):
         ours, theirs = context.Pipe(duplex=False)
         with ours:
+            # the server is made here and passes its mask on: a Ctrl-C of the terminal is the command's affair
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
             try:
                 # one job of each suite and pair says all there is to say
                 process = context.Process(target=_main, args=(_distinct(jobs), theirs))
@@ -35,6 +38,7 @@ def check(jobs: Sequence[Job]) -> None:
             except (EOFError, OSError):
                 continue
             finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 theirs.close()
             found: PktBenchError | str | None = None
             with contextlib.suppress(EOFError, OSError):

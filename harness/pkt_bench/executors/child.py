@@ -59,7 +59,8 @@ def main(errand: Errand, pipe: Connection, environ: Mapping[str, str]) -> None:
         moment = time.monotonic()
         if stage != seen or moment - last > REPORT_EVERY_SECONDS:
             last, seen = moment, stage
-            send(("stage", stage, fraction))
+            # plain values: what a plugin passes may be of a type that nobody knows on the other side
+            send(("stage", str.__str__(stage), None if fraction is None else float(fraction)))
 
     def over(reason: str) -> None:
         send(Ended(Outcome.OVER_BUDGET, reason))

@@ -144,14 +144,15 @@ class _Watch:
     def follow(self, pipe: Connection) -> Ended | None:
         """Until the process says how it ended, or dies without saying so."""
         next_look = time.monotonic()
+        heard: list[Connection | int] = [pipe, self._process.sentinel]
         while True:
-            ready = wait([pipe, self._process.sentinel], timeout=WATCH_EVERY_SECONDS)
+            ready = wait(heard, timeout=WATCH_EVERY_SECONDS)
             if pipe in ready:
                 try:
                     message = pipe.recv()
-                except (EOFError, OSError):
-                    self._process.join()
-                    return None
+                except Exception:  # noqa: BLE001 - what comes may be anything; the process is watched on to its end
+                    heard = [self._process.sentinel]
+                    continue
                 if isinstance(message, Ended):
                     return message
                 self._hear(*message)
@@ -176,6 +177,9 @@ class _Watch:
     def _look(self) -> Ended | None:
         job, phase, limits = self._errand.job, self._errand.phase, self._errand.job.limits
         resident = self._resident()
+        if limits.memory_bytes is not None and resident > limits.memory_bytes:
+            # shared and mapped pages were counted once for each process: look closer, which takes longer
+            resident = self._unshared()
         self._tell("measured", job.cell, resident)
         _cap_log(log_file(job))
         if self._errand.deadline is not None and time.monotonic() > self._errand.deadline:
@@ -204,6 +208,16 @@ class _Watch:
                     " Raise --cell-disk.",
                 )
         return None
+
+    def _unshared(self) -> int:
+        """The same without what processes share and what the kernel can take back."""
+        total = 0
+        with contextlib.suppress(psutil.Error):
+            main = psutil.Process(self._process.pid)
+            for process in (main, *main.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    total += process.memory_full_info().uss
+        return total
 
     def _resident(self) -> int:
         """What the phase's process and all it started hold in memory, in bytes."""

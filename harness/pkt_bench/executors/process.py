@@ -34,12 +34,13 @@ def execute_in_processes(jobs: Sequence[Job], slots: int | None, moments: Moment
     environs = places(jobs[0].device, slots, len(jobs))
     share = memory_share(len(environs))
     crew = _Crew([_within(job, share) for job in jobs], moments)
-    crew.start(environs)
     stopped: Interrupted | None = None
     broken: BaseException | None = None
     while True:
         # whatever comes, comes inside the `try`: nothing may leave while cells are under way
         try:
+            if not crew.started:
+                crew.start(environs)
             if stopped is None and broken is None:
                 crew.tell()
             elif broken is None and not crew.at_once:
@@ -87,11 +88,15 @@ class _Crew:
         self._stopping = threading.Event()
         self._runners: list[CellRunner] = []
         self._threads: list[threading.Thread] = []
+        self._untold: deque[_Event] = deque()
+        self._ending = False
+        self.started = False
 
     # called in the caller's thread
 
     def start(self, environs: Sequence[Mapping[str, str]]) -> None:
         """A slot for each of `environs`, in which its cells see the device that is theirs."""
+        self.started = True
         for number, environ in enumerate(environs):
             runner = CellRunner(self._tell, environ)
             # they end with the jobs; as daemons they cannot keep a broken run alive
@@ -104,9 +109,17 @@ class _Crew:
     def tell(self, patience: float = math.inf) -> None:
         """Tells what the slots see until the last of them has ended, or `patience` seconds are over."""
         deadline = time.monotonic() + patience
-        while any(thread.is_alive() for thread in self._threads) or not self._seen.empty():
-            for event in self._events():
+        while any(thread.is_alive() for thread in self._threads) or not self._seen.empty() or self._untold:
+            # an event is gone once it was told: whatever interrupts the telling, the rest of them come after it
+            self._untold.extend(self._events())
+            while self._untold:
+                event = self._untold[0]
                 getattr(self._moments, event.moment)(*event.arguments)
+                self._untold.popleft()
+            if self.failure is not None and not self._ending:
+                self._ending = True
+                self.stop(now=True)
+                deadline = time.monotonic() + GRACE_SECONDS
             if time.monotonic() > deadline:
                 return
 

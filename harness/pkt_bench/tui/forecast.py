@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from pkt_bench.domain import Cell, Job
@@ -21,7 +20,7 @@ class Forecast:
         self._jobs = {job.cell.key: job for job in jobs}
         self._running: dict[str, float] = {}
         self._ended: set[str] = set()
-        self._took: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        self._took: dict[tuple[str, str, str], list[float]] = {}
         self._began: float | None = None
         self.lanes = 1
         """How many cells were under way at once, at most."""
@@ -32,24 +31,28 @@ class Forecast:
         self._began = self._clock() if self._began is None else self._began
         self.lanes = max(self.lanes, len(self._running))
 
-    def finished(self, cell: Cell) -> None:
-        """A cell ended, however."""
+    def finished(self, cell: Cell, *, counts: bool = True) -> None:
+        """A cell ended; whether what it took `counts` for others: not if it was cut short, or done by somebody else."""
         began = self._running.pop(cell.key, None)
         self._ended.add(cell.key)
-        if began is not None:
-            self._took[_kind(cell)].append(self._clock() - began)
+        if began is not None and counts:
+            self._took.setdefault(_kind(cell), []).append(self._clock() - began)
 
     def left(self) -> float | None:
         """Seconds until all cells have ended; None where nothing is known of any of them."""
-        now = self._clock()
+        now, running, ended = self._clock(), dict(self._running), set(self._ended)
+        every = [seconds for took in list(self._took.values()) for seconds in list(took)]
+        average = statistics.fmean(every) if every else None
+        kinds = {kind: statistics.fmean(took) for kind, took in list(self._took.items())}
         total, longest = 0.0, 0.0
         for key, job in self._jobs.items():
-            if key in self._ended:
+            if key in ended:
                 continue
-            expected = self._expected(job)
+            before = average if job.expected_seconds is None else job.expected_seconds
+            expected = kinds.get(_kind(job.cell), before)
             if expected is None:
                 return None
-            rest = max(0.0, expected - (now - self._running[key])) if key in self._running else expected
+            rest = max(0.0, expected - (now - running[key])) if key in running else expected
             total, longest = total + rest, max(longest, rest)
         return max(total / self.lanes, longest)
 
@@ -58,14 +61,6 @@ class Forecast:
         if self._began is None or not self._ended:
             return None
         return 60 * len(self._ended) / max(1e-9, self._clock() - self._began)
-
-    def _expected(self, job: Job) -> float | None:
-        if took := self._took.get(_kind(job.cell)):
-            return statistics.fmean(took)
-        if job.expected_seconds is not None:
-            return job.expected_seconds
-        every = [seconds for took in self._took.values() for seconds in took]
-        return statistics.fmean(every) if every else None
 
 
 def _kind(cell: Cell) -> tuple[str, str, str]:

@@ -93,7 +93,7 @@ class PlainLines:
     def finished(self, cell: Cell, run: Run) -> None:
         """See `View`."""
         self._ended += 1
-        self._forecast.finished(cell)
+        self._forecast.finished(cell, counts=run.outcome is Outcome.DONE and not run.reason)
         left = self._forecast.left()
         share = f"[{self._ended}/{self._total}] "
         line = Text(share).append_text(ending(run))
@@ -149,6 +149,7 @@ class LiveTable:
         self._forecast = Forecast(jobs, time.monotonic)
         self._running: dict[str, _UnderWay] = {}
         self._stopping = False
+        self._looked = -1.0
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -189,7 +190,7 @@ class LiveTable:
     def finished(self, cell: Cell, run: Run) -> None:
         """See `View`."""
         self._running.pop(cell.key, None)
-        self._forecast.finished(cell)
+        self._forecast.finished(cell, counts=run.outcome is Outcome.DONE and not run.reason)
         self._bar.update(self._task, advance=1)
         self._console.print(ending(run))
 
@@ -201,7 +202,9 @@ class LiveTable:
             memory = f"{row.resident / 1e9:.1f} GB" if row.resident else ""
             took = f"{time.monotonic() - row.since:.0f} s"
             table.add_row("[cyan]▸[/]", Text(row.cell.label), Text(row.stage, style="bold"), share, took, memory)
-        self._bar.update(self._task, left=self._left())
+        if time.monotonic() - self._looked > 1:
+            self._looked = time.monotonic()
+            self._bar.update(self._task, left=self._left())
         lines: list[RenderableType] = [table, self._bar]
         return Group(*lines, Text(STOPPING, style="yellow")) if self._stopping else Group(*lines)
 

@@ -75,6 +75,8 @@ class Announcer:
 
     def finished(self, cell: Cell, run: Run) -> None:
         """A cell ended and is in the store."""
+        if any(run.run_id == known.run_id for known in self._runs[-64:]):
+            return  # told before, and interrupted while it was
         self._runs.append(run)
         self._tell("pkt_bench_cell_finished", cell=cell, run=run)
         self._view.finished(cell, run)
