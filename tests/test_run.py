@@ -276,3 +276,23 @@ def test_a_cell_s_processor_time_is_its_own_where_several_share_a_process(pico, 
     assert answer.code == 0
     # a process cannot have spent more than the wall time of its one thread, here that of all six cells
     assert spent <= 1.2 * sum(row["seconds"] for row in tables)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_that_computes_in_its_own_process(pico, tmp_path):
+    started = pico.folder / "slow-started"
+    started.unlink(missing_ok=True)
+    more = ("--seeds", "2", "--executor", "inline")
+    command = [sys.executable, "-m", "pkt_bench", *map(str, arguments(pico, tmp_path / "runs", "slow", *more))]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not started.exists():
+        time.sleep(0.1)
+
+    os.kill(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+
+    tables = [pa.ipc.open_file(path).read_all() for path in (tmp_path / "runs").rglob("cells/*/*.arrow")]
+    assert run.returncode == 130, said
+    # the other cell was not begun
+    assert [table["outcome"].to_pylist() for table in tables] == [["interrupted"]]
