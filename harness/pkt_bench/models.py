@@ -601,7 +601,8 @@ class LoadedPair:
     def _timed(self, role: str, ref: ModelRef) -> PreTrainedModel:
         self._loading.append(time.monotonic())
         model = load(ref, self.dtype, self.device)
-        self.load_seconds[role] = time.monotonic() - self._loading.pop()
+        self.load_seconds[role] = time.monotonic() - self._loading[-1]
+        self._loading.pop()
         return model
 
     def loading_seconds(self, until: float) -> float:

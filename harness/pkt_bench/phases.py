@@ -8,6 +8,7 @@ What passes between them, and back to whoever runs the cell, are files: see `han
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import re
@@ -15,7 +16,7 @@ import shutil
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,42 +280,33 @@ class _Clock:
         if self._allowed is not None and self.spent > self._allowed:
             raise OverBudgetError(self._said())
 
-    def running(self, over: Callable[[str], None] | None) -> _Running:
-        return _Running(self, over)
+    @contextlib.contextmanager
+    def running(self, over: Callable[[str], None] | None) -> Iterator[None]:
+        """While a method works; one that is over budget and tells nothing is ended through `over`."""
+        done = threading.Event()
+        self._began = time.monotonic()
+        if over is not None and self._allowed is not None:
+            threading.Thread(target=self._watch, args=(done, over), daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+            self._ended = time.monotonic()
+        self.check()
+
+    def _watch(self, done: threading.Event, over: Callable[[str], None]) -> None:
+        while not done.wait(0.1):
+            try:
+                self.check()
+            except OverBudgetError as error:
+                over(str(error))
+                return
 
     def _said(self) -> str:
         return (
             f"the transfer has taken {self.spent:.1f} s, the budget of the sweep is {self._allowed:g} s."
             "\n  Lower the method's own settings, or raise --budget seconds=... for all methods."
         )
-
-
-class _Running:
-    """While a method works: stops the clock at its end, and ends one that is over budget and tells nothing."""
-
-    def __init__(self, clock: _Clock, over: Callable[[str], None] | None) -> None:
-        self._clock, self._over = clock, over
-        self._done = threading.Event()
-
-    def __enter__(self) -> None:
-        self._clock._began = time.monotonic()  # noqa: SLF001 - one thing in two classes
-        if self._over is not None and self._clock._allowed is not None:  # noqa: SLF001 - see above
-            threading.Thread(target=self._watch, daemon=True).start()
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        self._done.set()
-        self._clock._ended = time.monotonic()  # noqa: SLF001 - see above
-        if kind is None:
-            self._clock.check()
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.1):
-            try:
-                self._clock.check()
-            except OverBudgetError as error:
-                assert self._over is not None  # noqa: S101 - no watch without
-                self._over(str(error))
-                return
 
 
 def _loaded_pair(job: Job, method: Method) -> models.LoadedPair:
