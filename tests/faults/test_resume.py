@@ -167,7 +167,7 @@ def test_of_a_grid_of_rates_those_that_were_trained_are_not_trained_again_and_th
     whole = counting.of("pass")
 
     run = start(flags("tuned", *rates))
-    wait_for(lambda: len(list((tmp_path / "runs" / "work" / "partial").glob("*/*/*/MANIFEST.json"))) == 2, run)
+    wait_for(lambda: len(list((tmp_path / "runs" / "work" / "partial").glob("*/*/[!.]*/MANIFEST.json"))) == 2, run)
     before = counting.of("pass") - whole
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
