@@ -500,6 +500,8 @@ class Job:
     suite: str
     plugins: tuple[Path, ...]
     out: Path
+    also_score: tuple[str, ...] = ()
+    """Qualified names of the other suites that the student is scored on too, to see what it forgot."""
     fresh: bool = False
     limits: CellLimits = CellLimits()
     device: str = "cpu"

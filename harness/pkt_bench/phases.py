@@ -398,7 +398,7 @@ def score(job: Job, means: Means) -> Ended:
     environment.pin_threads(knobs.threads)
     registry = plugins.load(job.plugins)
     _check_code(job, registry)
-    suite = registry.suites.get(job.suite).item
+    suites = [registry.suites.get(name).item for name in (job.suite, *job.also_score)]
     stopping.check()
     means.report("load", None)
     started, cpu_started = time.monotonic(), time.process_time()
@@ -418,12 +418,12 @@ def score(job: Job, means: Means) -> Ended:
         means.report("score", None)
         # from here on, and not while loading, less at once may help
         means.batched(size)
-        scores, items = scoring.score(model, tokenizer, suite, knobs)
+        found = [scoring.score(model, tokenizer, suite, knobs) for suite in suites]
         write_scored(
             folder,
             Scored(
-                scores=scores,
-                items=items,
+                scores=tuple(score for scores, _ in found for score in scores),
+                items=tuple(item for _, items in found for item in items),
                 seconds=time.monotonic() - started,
                 cpu_seconds=time.process_time() - cpu_started,
                 peak_rss_bytes=environment.peak_rss_bytes(),
@@ -457,19 +457,22 @@ def _what_is_scored(job: Job, files: Mapping[str, str], knobs: Knobs) -> dict[st
     identity = job.cell.identity
     kept = ("harness", "teacher", "student", "suite", "data_hash", "prompt_hash", "tasks", "scorer", "libraries")
     knobs_of = {name: getattr(knobs, name) for name in ("device", "dtype", "batch_size", "threads", "limit")}
-    return {"files": dict(files), "knobs": knobs_of, **{name: identity[name] for name in kept}}
+    also = identity.get("also_score", [])
+    return {"files": dict(files), "knobs": knobs_of, "also_score": also, **{name: identity[name] for name in kept}}
 
 
 def _check_code(job: Job, registry: plugins.Registry) -> None:
     """The plugins' code is imported anew in each process: it has to be what the cell's key was made of."""
-    method, suite = registry.methods.get(job.method), registry.suites.get(job.suite)
+    method = registry.methods.get(job.method)
     control = method.item.control
     parts = () if control is None else tuple(part for part in (control.teacher, control.pair) if part is not None)
-    for what, planned, now in (
-        (job.method, "method", plugins.code_digest(method.module, method.item.transfer, *parts)),
-        (job.suite, "suite", plugins.code_digest(suite.module, suite.item.records)),
-    ):
-        if job.cell.identity[planned]["code"] != now:
+    identity = job.cell.identity
+    checked = [(job.method, identity["method"], plugins.code_digest(method.module, method.item.transfer, *parts))]
+    for name, planned in zip((job.suite, *job.also_score), (identity, *identity.get("also_score", ())), strict=True):
+        suite = registry.suites.get(name)
+        checked.append((name, planned["suite"], plugins.code_digest(suite.module, suite.item.records)))
+    for what, planned, now in checked:
+        if planned["code"] != now:
             raise IntegrityError(
                 f"{job.cell.label}: the code of {what} changed after the run was planned."
                 " Run again, so that the plan sees what is there now."

@@ -115,6 +115,7 @@ def make_plan(
     with findings.gathered():
         methods += controls_of(methods, request.controls, registry)
     suites = _named(registry.suites, request.suites, findings)
+    also = _named(registry.suites, request.also_score, findings)
     pairs = _pairs(request, registry, findings)
     _check_trackers(request, registry, findings)
     settings: dict[str, list[BaseModel]] = {}
@@ -122,7 +123,7 @@ def make_plan(
         with findings.gathered():
             settings[_qualified(offer)] = chosen_settings(request, offer)
     _unknown_settings(request, registry, methods, findings)
-    for suite in suites:
+    for suite in {id(each): each for each in (*suites, *also)}.values():
         preflight.check_suite(suite.item, _qualified(suite), findings)
     for pair in pairs:
         for name, variants in settings.items():
@@ -133,7 +134,7 @@ def make_plan(
     if not findings.errors and not (methods and pairs and suites):
         raise RequestError("nothing is selected: give at least one of each of --methods, --pair and --suite.")
     findings.raise_all()
-    plan = _assemble(request, store, methods, pairs, suites, settings)
+    plan = _assemble(request, store, methods, pairs, suites, also, settings)
     changing = {_qualified(offer) for offer in methods if offer.item.changes_student}
     saving = sum(job.method in changing for job in plan.jobs)
     room = preflight.check_disk(plan.jobs, saving, request.out, free_bytes)
@@ -268,6 +269,7 @@ def _assemble(
     methods: list[Offer[Method]],
     pairs: list[Pair],
     suites: list[Offer[Suite]],
+    also: list[Offer[Suite]],
     settings: Mapping[str, list[BaseModel]],
 ) -> Plan:
     attempts = store.attempts()
@@ -282,14 +284,15 @@ def _assemble(
     for pair, suite, offer in itertools.product(pairs, suites, methods):
         signatures = {role: models.signature(getattr(pair, role)) for role in ("teacher", "student")}
         variants = settings[_qualified(offer)]
+        others = tuple(other for other in also if other is not suite)
         for chosen, variation in zip(variants, _variations(variants), strict=True):
             reason = _skip_reason(
                 offer, question(under_control(pair, offer.item), suite.item, chosen, offer.item.control)
             )
-            if reason is None and suite.item.runs_code:
+            if reason is None and any(scored.item.runs_code for scored in (suite, *others)):
                 reason = _no_sandbox()
             for seed in range(request.seeds):
-                cell = replace(_cell(offer, chosen, pair, suite, seed, knobs), variation=variation)
+                cell = replace(_cell(offer, chosen, pair, suite, others, seed, knobs), variation=variation)
                 before = outcomes.get(cell.key)
                 if before == Outcome.DONE:
                     done.append(cell)
@@ -306,6 +309,7 @@ def _assemble(
                             *names,
                             plugins,
                             request.out.resolve(),
+                            also_score=tuple(map(_qualified, others)),
                             fresh=request.fresh,
                             limits=request.limits,
                             device=request.device,
@@ -346,7 +350,15 @@ def _qualified(offer: Offer[Any]) -> str:
     return f"{offer.distribution}/{offer.item.name}"
 
 
-def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Suite], seed: int, knobs: Knobs) -> Cell:
+def _cell(
+    offer: Offer[Method],
+    settings: BaseModel,
+    pair: Pair,
+    suite: Offer[Suite],
+    others: Sequence[Offer[Suite]],
+    seed: int,
+    knobs: Knobs,
+) -> Cell:
     method = offer.item
     chosen = settings.model_dump(mode="json")
     identity = {
@@ -364,16 +376,9 @@ def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Su
         "pair": pair.name,
         "teacher": _model_identity(pair.teacher),
         "student": _model_identity(pair.student),
-        "suite": {
-            "name": suite.item.name,
-            "distribution": suite.distribution,
-            "distribution_version": suite.version,
-            "code": code_digest(suite.module, suite.item.records),
-            "task_files": _task_files(suite.item),
-        },
-        "data_hash": data_digest(suite.item),
-        "prompt_hash": digest_of(asdict(suite.item.prompt)),
-        "tasks": [asdict(task) for task in suite.item.tasks],
+        **_suite_identity(suite),
+        # a cell that scores nothing else has the key it always had
+        **({"also_score": [_suite_identity(other) for other in others]} if others else {}),
         "seed": seed,
         "knobs": _knobs_identity(knobs),
         "scorer": {"lm_eval": library_versions()["lm_eval"]},
@@ -391,6 +396,21 @@ def _cell(offer: Offer[Method], settings: BaseModel, pair: Pair, suite: Offer[Su
         teacher=_label(pair.teacher),
         student=_label(pair.student),
     )
+
+
+def _suite_identity(suite: Offer[Suite]) -> dict[str, Any]:
+    return {
+        "suite": {
+            "name": suite.item.name,
+            "distribution": suite.distribution,
+            "distribution_version": suite.version,
+            "code": code_digest(suite.module, suite.item.records),
+            "task_files": _task_files(suite.item),
+        },
+        "data_hash": data_digest(suite.item),
+        "prompt_hash": digest_of(asdict(suite.item.prompt)),
+        "tasks": [asdict(task) for task in suite.item.tasks],
+    }
 
 
 def _knobs_identity(knobs: Knobs) -> dict[str, Any]:

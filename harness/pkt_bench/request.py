@@ -50,6 +50,8 @@ class Request(Settings):
     """Pairs by name, or TEACHER_DIR:STUDENT_DIR."""
     suites: tuple[str, ...] = ("all",)
     """Suites to train on and score, or `all`."""
+    also_score: tuple[str, ...] = ()
+    """Suites to score every student on beside its own, or `all`: what it forgot. Nothing is trained on them."""
     seeds: int = Field(default=1, ge=1, le=1000)
     """How many seeds: 3 runs seeds 0, 1 and 2."""
     limit: int | None = Field(default=None, ge=1)
@@ -111,7 +113,7 @@ class Request(Settings):
         words = RETRIED if "all" in self.retry else () if "none" in self.retry else self.retry
         return frozenset(words) | {Outcome.INTERRUPTED, Outcome.SKIPPED}
 
-    @field_validator("methods", "controls", "pairs", "suites", "track", "retry", mode="before")
+    @field_validator("methods", "controls", "pairs", "suites", "also_score", "track", "retry", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         parts = [value] if isinstance(value, str) else value

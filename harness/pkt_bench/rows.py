@@ -14,7 +14,7 @@ from pkt_bench.environment import LIBRARIES
 from pkt_bench_leaderboards import schema
 
 # what of an identity belongs to one cell of many; the rest is the variant
-_NOT_OF_THE_VARIANT = frozenset({"seed", "suite", "data_hash", "prompt_hash", "tasks", "pair"})
+_NOT_OF_THE_VARIANT = frozenset({"seed", "suite", "data_hash", "prompt_hash", "tasks", "pair", "also_score"})
 
 
 def run_rows(run: Run, items: Sequence[Item] = ()) -> list[dict[str, Any]]:
@@ -23,12 +23,31 @@ def run_rows(run: Run, items: Sequence[Item] = ()) -> list[dict[str, Any]]:
     `items` are what the scores were worked out from.
     """
     common = _identity(run) | _costs(run) | _health(run) | _provenance(run)
-    common |= {"documents_hash": _documents_hash(items)}
     common |= {"outcome": str(run.outcome), "reason": run.reason}
     if not run.scores:
         return [common]
     headline = _headline_task(run)
-    return [_with_comparability(common | _score(score, headline)) for score in run.scores]
+    return [
+        _with_comparability(
+            common
+            | _score(score, headline)
+            | _judged(run, score.task)
+            | {"documents_hash": _documents_hash([item for item in items if item.task == score.task])}
+        )
+        for score in run.scores
+    ]
+
+
+def _judged(run: Run, task: str) -> dict[str, Any]:
+    """What a task of another suite was asked and judged by: that suite's, not the cell's own."""
+    for other in run.cell.identity.get("also_score", ()):
+        if any(each["name"] == task for each in other["tasks"]):
+            return {
+                "data_hash": other["data_hash"],
+                "prompt_hash": other["prompt_hash"],
+                "scoring_hash": _scoring_hash(other["suite"]),
+            }
+    return {}
 
 
 def _identity(run: Run) -> dict[str, Any]:

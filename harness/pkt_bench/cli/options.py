@@ -40,6 +40,15 @@ Suites = Annotated[
     list[str] | None,
     typer.Option("--suite", "--suites", help="Suites, or all. (default: all)", rich_help_panel=WHAT),
 ]
+AlsoScore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also-score",
+        metavar="all|SUITE",
+        help="Score every student on these suites too, to see what it forgot. (default: none)",
+        rich_help_panel=WHAT,
+    ),
+]
 # numbers are read where those of a sweep file are: by the request, which says what is wrong in one voice
 Seeds = Annotated[
     str | None,

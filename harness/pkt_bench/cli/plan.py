@@ -14,6 +14,7 @@ def plan(
     controls: options.Controls = None,
     pairs: options.Pairs = None,
     suites: options.Suites = None,
+    also_score: options.AlsoScore = None,
     seeds: options.Seeds = None,
     limit: options.Limit = None,
     budget: options.Budget = None,

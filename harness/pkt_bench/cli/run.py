@@ -27,6 +27,7 @@ def run(
     controls: options.Controls = None,
     pairs: options.Pairs = None,
     suites: options.Suites = None,
+    also_score: options.AlsoScore = None,
     seeds: options.Seeds = None,
     limit: options.Limit = None,
     budget: options.Budget = None,
