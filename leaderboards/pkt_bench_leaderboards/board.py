@@ -73,17 +73,64 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Forgotten:
+    """What a student lost on a task of another suite, against the untouched student on the same items.
+
+    `suite` is the one it was made for, `task` the other's. `paired.difference` is negative where it got worse and
+    higher is better.
+    """
+
+    suite: str
+    task: str
+    metric: str
+    value: float
+    student: float
+    higher_is_better: bool
+    paired: Paired | None = None
+
+
+@dataclass(frozen=True)
+class Against:
+    """A method against one of its controls, over all suites that both have: positive is in favour of the method."""
+
+    label: str
+    method: str
+    paired: Paired
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How far repeated runs of the same untouched model are apart: `runs` of them, none taken over from another.
+
+    `spread` is the largest difference of their scores, `items` how many items were answered differently in any.
+    """
+
+    method: str
+    suite: str
+    runs: int
+    spread: float
+    items: int | None = None
+
+
+@dataclass(frozen=True)
 class Square:
     """One method on one suite. `outcome` is `done` where there is any score, else the word for why there is none.
 
-    `value` is the mean over `seeds`; `paired` is the test against the untouched student on the same items.
+    `value` is the mean over `seeds`, `values` the score of each, `low` and `high` its 95 % interval over items and
+    seeds (over items alone where there is one seed); `paired` is the test against the board's baseline on the same
+    items. `place` counts the methods that are significantly ahead, plus one.
     """
 
     outcome: str
     value: float | None = None
     stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
     seeds: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
     gap_closed: float | None = None
+    gap_low: float | None = None
+    gap_high: float | None = None
     paired: Paired | None = None
     place: int | None = None
     costs: Costs = Costs()
@@ -95,7 +142,9 @@ class Row:
     """One method with its settings over all suites. `mean` is over suites; `costs` are means over all its done runs.
 
     `oracle` says that something was chosen by test scores, so it has no place. `variant` is the code and
-    libraries that made it; `older_runs` is how many runs of other ones are not shown.
+    libraries that made it; `older_runs` is how many runs of other ones are not shown. `paired` tests the mean against
+    the board's baseline; `beats` are the labels of the rows it is significantly ahead of (all pairs, Holm), and
+    `place` is one more than the number of rows that are so ahead of it: methods that cannot be told apart share it.
     """
 
     method: str
@@ -112,8 +161,16 @@ class Row:
     costs: Costs
     mean: float | None = None
     mean_stderr: float | None = None
+    mean_low: float | None = None
+    mean_high: float | None = None
     gap_closed: float | None = None
+    gap_low: float | None = None
+    gap_high: float | None = None
     place: int | None = None
+    paired: Paired | None = None
+    beats: tuple[str, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
+    controls: tuple[Against, ...] = ()
 
     @property
     def reference(self) -> bool:
@@ -153,13 +210,19 @@ class Board:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     outcomes: Mapping[str, int]
+    baseline: str = "student"
+    noise: tuple[Noise, ...] = ()
     apart: tuple[str, ...] = ()
     mean_note: str = ""
     gap_note: str = ""
 
 
-def boards(runs: pa.Table, items: pa.Table | None = None, suites: Collection[str] = ()) -> tuple[Board, ...]:
-    """Ranks a table of runs (`schema.RUNS`); with their items (`schema.ITEMS`), methods are tested against the student.
+def boards(
+    runs: pa.Table, items: pa.Table | None = None, suites: Collection[str] = (), baseline: str = "student"
+) -> tuple[Board, ...]:
+    """Ranks a table of runs (`schema.RUNS`); with their items (`schema.ITEMS`), methods are tested against `baseline`.
+
+    `baseline` is the label of a row, or the name of a method with one row. A board without it tests against nothing.
 
     With `suites`, only these are shown. Leave their runs in the table: which variant of a method is the newest is
     seen from all its runs. Boards come by pair; among those of a pair, whole ones before limited ones, then the newest

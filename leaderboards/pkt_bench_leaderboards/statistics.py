@@ -76,7 +76,13 @@ class Answers:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two methods on the same `n` items: two-sided p, mean difference, items that got better and worse, the test."""
+    """Two methods on the same `n` items and seeds: two-sided `p`, mean `difference` with its 95 % interval.
+
+    `p_holm` is p corrected for all the comparisons of its family, null before that. `gained` and `lost` count the items
+    that got better and worse, `seeds` the seeds that both have (1: what another seed would give is unknown). With as
+    many items and seeds a difference of `detectable` is found four times out of five; to find the observed one as often
+    takes `items_needed` with these seeds or `seeds_needed` with these items, null where no number of them would do.
+    """
 
     p: float
     difference: float
@@ -84,6 +90,14 @@ class Paired:
     gained: int
     lost: int
     test: str
+    p_holm: float | None = None
+    stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seeds: int = 1
+    detectable: float | None = None
+    items_needed: int | None = None
+    seeds_needed: int | None = None
 
 
 def paired_test(method: Sequence[Answers], student: Sequence[Answers]) -> Paired | None:
