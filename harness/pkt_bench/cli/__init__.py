@@ -14,6 +14,8 @@ from pkt_bench import __version__
 from pkt_bench.cli.board import board
 from pkt_bench.cli.cache import cache
 from pkt_bench.cli.compact import compact
+from pkt_bench.cli.compare import compare
+from pkt_bench.cli.completion import mend_words
 from pkt_bench.cli.ls import ls
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
@@ -30,6 +32,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(plan)
 app.command()(board)
+app.command()(compare)
 app.command()(compact)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
@@ -82,6 +85,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a sign the terminal does not have must not end a run
+    mend_words()
     try:
         sys.exit(_obey() or 0)
     except PktBenchError as error:
