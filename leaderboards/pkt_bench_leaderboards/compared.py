@@ -500,5 +500,5 @@ def _mean_line(lines: Sequence[Line], paired: Paired | None) -> Line:
         b_costs=costs_of(list({entry.run_id: entry for _, entry in runs}.values())),
         paired=paired,
         note="",
-        runs=(),
+        runs=tuple(runs),
     )

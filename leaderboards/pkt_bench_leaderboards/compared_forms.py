@@ -228,8 +228,10 @@ def _notes(comparison: Comparison) -> list[Note]:
         if line.note:
             noted.setdefault((_rows(line.a_label, line.b_label), line.note), []).append(line)
     notes += [Note(row, f"{', '.join(each.suite for each in lines)}: {note}") for (row, note), lines in noted.items()]
-    same = list(dict.fromkeys(_rows(line.a_label, line.b_label) for line in comparison.lines if line.same_runs))
-    if same:
+    rows: dict[str, list[Line]] = {}
+    for line in comparison.lines:
+        rows.setdefault(_rows(line.a_label, line.b_label), []).append(line)
+    if same := [said for row, lines in rows.items() if (said := _same(row, lines))]:
         notes.append(Note("same runs", f"in A and B, so nothing to find: {', '.join(same)}"))
     missed: dict[tuple[str, tuple[str, ...]], list[Apart]] = {}
     for apart in comparison.apart:
@@ -242,6 +244,14 @@ def _notes(comparison: Comparison) -> list[Note]:
         found = [_alone(alone) for alone in comparison.alone if alone.side == side]
         notes += [Note(f"only {side}", "; ".join(found))] if found else []
     return notes
+
+
+def _same(row: str, lines: Sequence[Line]) -> str:
+    """A row of which both sides hold the same runs, on which suites where not on all; else nothing."""
+    same = list(dict.fromkeys(line.suite for line in lines if line.same_runs))
+    if len(same) == len({line.suite for line in lines}):
+        return row
+    return f"{row} ({', '.join(same)})" if same else ""
 
 
 def _alone(alone: Alone) -> str:

@@ -15,7 +15,7 @@ from pkt_bench.cli.board import board
 from pkt_bench.cli.cache import cache
 from pkt_bench.cli.compact import compact
 from pkt_bench.cli.compare import compare
-from pkt_bench.cli.completion import mend_words
+from pkt_bench.cli.completion import answering
 from pkt_bench.cli.ls import ls
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
@@ -64,9 +64,11 @@ _USAGE: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ 
 def _obey() -> int | None:
     """Does what the command line asks; usage errors come to us, so that they are said like every other."""
     try:
-        return app(prog_name="pkt-bench", standalone_mode=False)
+        with answering():
+            code: int | None = app(prog_name="pkt-bench", standalone_mode=False)
     except _USAGE as error:
         return _say_usage(error)
+    return code
 
 
 def _say_usage(error: Any) -> int:  # noqa: ANN401 - see above
@@ -85,7 +87,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a sign the terminal does not have must not end a run
-    mend_words()
     try:
         sys.exit(_obey() or 0)
     except PktBenchError as error:

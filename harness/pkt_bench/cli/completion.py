@@ -10,9 +10,9 @@ import functools
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -43,7 +43,8 @@ def _quiet(names: Names) -> Completion:
                 found = [each for each in names(ctx, incomplete) if _name(each).startswith(incomplete)]
         except BaseException:  # noqa: BLE001 - a stranger's plugin or a broken folder must not spoil the line
             return []
-        return _unbroken(found, incomplete)
+        # bash would take a name with a space for two
+        return [each for each in found if os.environ.get(_VARIABLE) != _BASH or " " not in _name(each)]
 
     return complete
 
@@ -66,39 +67,55 @@ def _name(offer: Offer) -> str:
     return offer if isinstance(offer, str) else offer[0]
 
 
-# ---------------------------------------------------------------- bash
+# ---------------------------------------------------------------- what the shell asks, and is told
 
 
-def mend_words(environ: Any = os.environ) -> None:  # noqa: ANN401 - os.environ has a type of its own
-    """Puts together what bash took apart: it ends words at colons, and our names have some.
+@contextlib.contextmanager
+def answering(environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
+    """Where a shell asks for completions, nothing but those is printed, as that shell wants them; else nothing happens.
 
-    Before the command line is read, and only where bash asks for completions.
+    Bash ends words at colons, and our names have some: what it took apart is put together before the command line is
+    read, and it is told only what stands behind the last colon, for only that is what it replaces.
     """
-    if environ.get(_VARIABLE) != _BASH:
+    if not environ.get(_VARIABLE, "").startswith("complete_"):
+        yield
         return
-    with contextlib.suppress(ValueError):
-        words, here = environ["COMP_WORDS"].split(" "), int(environ["COMP_CWORD"])
-        mended: list[str] = []
-        at = here
-        joins = False
-        for number, word in enumerate(words):
-            colon = bool(re.fullmatch(":+", word))
-            if mended and (joins or colon) and number > 1:
-                mended[-1] += word
-                at -= number <= here
-            else:
-                mended.append(word)
-            joins = colon
-        environ["COMP_WORDS"], environ["COMP_CWORD"] = " ".join(mended), str(at)
+    known = _mend(environ) if environ[_VARIABLE] == _BASH else 0
+    told = io.StringIO()
+    try:
+        with (
+            contextlib.redirect_stdout(told),
+            contextlib.redirect_stderr(io.StringIO()),
+            contextlib.suppress(Exception),
+        ):
+            yield
+    finally:
+        for line in told.getvalue().splitlines():
+            print(line[known:])  # noqa: T201 - this is what the shell reads
 
 
-def _unbroken(found: list[Offer], incomplete: str) -> list[Offer]:
-    """What bash replaces is only what stands behind the last colon."""
-    if os.environ.get(_VARIABLE) != _BASH:
-        return found
-    start = incomplete.rfind(":") + 1
-    # it would take a name with a space for two
-    return [_name(each)[start:] for each in found if " " not in _name(each)]
+def _mend(environ: MutableMapping[str, str]) -> int:
+    """Joins words at lone colons; gives how many letters of the word being typed bash takes for other words."""
+    try:
+        # bash joins by the first letter of IFS, which typer's script sets to a line's end
+        between = "\n" if "\n" in environ["COMP_WORDS"] else " "
+        words, here = environ["COMP_WORDS"].split(between), int(environ["COMP_CWORD"])
+    except (KeyError, ValueError):
+        return 0
+    mended: list[str] = []
+    at, known, joins = here, 0, False
+    for number, word in enumerate(words):
+        colon = bool(re.fullmatch(":+", word))
+        if number > 1 and (joins or colon):
+            if number == here:
+                known = len(mended[-1]) + (len(word) if colon else 0)
+            mended[-1] += word
+            at -= number <= here
+        else:
+            mended.append(word)
+        joins = colon
+    environ["COMP_WORDS"], environ["COMP_CWORD"] = between.join(mended), str(at)
+    return known
 
 
 # ---------------------------------------------------------------- plugins
