@@ -105,7 +105,7 @@ def write(comparison: Comparison) -> list[Sheet]:
         groups.setdefault(line.conditions, []).append(line)
     notes = _notes(comparison)
     if not groups:
-        return [Sheet("nothing to compare", _sides(comparison), (), (), tuple(notes))]
+        return [Sheet("nothing to compare", _sides(comparison), _HEADINGS, (), tuple(notes))]
     every = list(groups)
     sheets = []
     for number, (conditions, lines) in enumerate(groups.items(), 1):

@@ -90,7 +90,7 @@ def answering(environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
         ):
             yield
     finally:
-        for line in told.getvalue().splitlines():
+        for line in filter(None, told.getvalue().splitlines()):
             print(line[known:])  # noqa: T201 - this is what the shell reads
 
 
