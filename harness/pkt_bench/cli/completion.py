@@ -129,7 +129,7 @@ def _registry(ctx: typer.Context) -> Registry:
 
 @_listed
 def methods(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
-    """Methods; controls of one once it is named: nuggets:..."""
+    """Methods; their controls, METHOD:CONTROL, once one is begun."""
     yield "all"
     for offer in _registry(ctx).methods:
         if offer.item.control is None or ":" in incomplete:
