@@ -97,7 +97,7 @@ def _board(group: Group, apart: tuple[str, ...], beside: _Beside, baseline: str)
         (row, suite): found
         for suite in suites
         for row, entries in runs[suite].items()
-        if (found := _answers_of(entries, beside.answers))
+        if beside.answers and (found := _answers_of(entries, beside.answers))
     }
     squares: _Squares = {
         column.suite: {
