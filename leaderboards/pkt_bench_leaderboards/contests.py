@@ -112,7 +112,7 @@ class Contest:
         if len(rows) <= MOST_PAIRED:
             pairs = {(a, b): self.over(a, b, suites) for number, a in enumerate(rows) for b in rows[number + 1 :]}
             if all(len(found) == len(suites) for found in pairs.values()):
-                return _by_tests(rows, compare_all(pairs), higher_is_better=higher_is_better)
+                return _by_tests(rows, compare_all(pairs, independent=len(rows) - 1), higher_is_better=higher_is_better)
         return _by_errors(means, higher_is_better=higher_is_better)
 
     # ------------------------------------------------------------ the gap, and controls
