@@ -84,6 +84,7 @@ def test_without_answers_a_place_is_by_standard_errors_and_what_they_cannot_tell
 
     # 0.26 apart with an error of 0.042 is 6.1 of them, 0.02 is half of one; without an error nothing can be said
     assert {name: rows[name].place for name in rows} == {"far": 1, "near": 2, "nearer": 2, "unsure": None}
+    assert only(table).place_note == "the answers of 4 of 4 rows are not at hand"
 
 
 def test_a_method_without_a_score_on_every_suite_has_neither_mean_nor_place(worked, runs):
@@ -492,6 +493,7 @@ def test_places_are_by_tests_of_all_pairs_and_say_who_is_beaten(answered):
 
     # half and less differ by one item of 40, and that may be chance
     assert {name: row.place for name, row in rows.items()} == {"best": 1, "half": 2, "less": 2, "worst": 4}
+    assert board.place_note == ""
     assert rows["best"].beats == ("half", "less", "worst")
     assert rows["half"].beats == ("worst",)
 
