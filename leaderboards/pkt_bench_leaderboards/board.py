@@ -15,8 +15,10 @@ seeds of the suite's headline figure. The policies:
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,16 +68,35 @@ def boards(
     seen from all its runs. Boards come by pair; among those of a pair, whole ones before limited ones, then the newest
     first.
     """
+    with _no_collection():
+        return _boards(runs, items, suites, baseline)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """The fold makes many records and no cycles: a collector that goes through them again and again costs a third."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _boards(runs: pa.Table, items: pa.Table | None, suites: Collection[str], baseline: str) -> tuple[Board, ...]:
     found = groups(read_entries(runs))
     if suites:
         found = [group for group in (each.only(suites) for each in found) if group.entries or group.older]
     counted = [entry for group in found for entry in group.entries if entry.done]
     elsewhere = read_elsewhere(runs, counted)
     repeats = read_repeats(runs)
-    wanted = {_key_of(entry) for entry in counted}
-    wanted |= {figure.key for figures in elsewhere.values() for figure in figures}
-    wanted |= {run.key for found_runs in repeats for run in found_runs}
-    answers = read_answers(items, wanted) if items is not None else {}
+    answers: Mapping[ItemKey, Answers] = {}
+    if items is not None and items.num_rows:
+        wanted = {_key_of(entry) for entry in counted}
+        wanted |= {figure.key for figures in elsewhere.values() for figure in figures}
+        wanted |= {run.key for repeated in repeats for run in repeated}
+        answers = read_answers(items, wanted)
     beside = _Beside(answers, elsewhere, repeats)
     return tuple(_board(group, sets_apart(group, found), beside, baseline) for group in found)
 
