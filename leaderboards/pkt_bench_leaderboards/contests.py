@@ -109,11 +109,18 @@ class Contest:
         difference. A row without a standard error has no place.
         """
         rows = list(means)
-        if len(rows) <= MOST_PAIRED:
+        if not self.unpaired(rows, suites):
             pairs = {(a, b): self.over(a, b, suites) for number, a in enumerate(rows) for b in rows[number + 1 :]}
             if all(len(found) == len(suites) for found in pairs.values()):
-                return _by_tests(rows, compare_all(pairs), higher_is_better=higher_is_better)
+                return _by_tests(rows, compare_all(pairs, independent=len(rows) - 1), higher_is_better=higher_is_better)
         return _by_errors(means, higher_is_better=higher_is_better)
+
+    def unpaired(self, rows: Sequence[RowKey], suites: Sequence[str]) -> str:
+        """Why not every pair of rows can be tested on the same items; empty where they can."""
+        if len(rows) > MOST_PAIRED:
+            return f"more than {MOST_PAIRED} rows"
+        lacking = sum(any((row, suite) not in self.answered for suite in suites) for row in rows)
+        return f"the answers of {lacking} of {len(rows)} rows are not at hand" if lacking and len(rows) > 1 else ""
 
     # ------------------------------------------------------------ the gap, and controls
 
