@@ -184,20 +184,19 @@ def _labels(runs: pa.Table) -> dict[RowKey, str]:
 def _rows(side: Side) -> _Rows:
     """The runs of each row: of all that ran under the same conditions, the newest that are comparable."""
     found: _Rows = {}
-    seen: set[Conditions] = set()
     for group in groups(read_entries(side.runs)):
-        if group.conditions in seen:
-            continue  # what was comparable before a suite, its records or its code changed
-        seen.add(group.conditions)
         newest: dict[tuple[RowKey, _Place, int], Entry] = {}
         for entry in group.entries:
             key = (entry.row, _Place(entry.pair, entry.suite), entry.seed)
             if key not in newest or entry.age > newest[key].age:
                 newest[key] = entry
+        runs: dict[tuple[RowKey, _Place], list[Entry]] = {}
         for (row, place, _), entry in sorted(newest.items(), key=lambda item: item[0][2]):
             if side.row is None or row == side.row:
-                runs = found.setdefault(row, {}).setdefault(place, {})
-                runs[group.conditions] = (*runs.get(group.conditions, ()), entry)
+                runs.setdefault((row, place), []).append(entry)
+        for (row, place), entries in runs.items():
+            # groups come by age: what is known already is newer than a suite, its records or its code here
+            found.setdefault(row, {}).setdefault(place, {}).setdefault(group.conditions, tuple(entries))
     return found
 
 

@@ -186,19 +186,15 @@ def _number(line: Line, value: float) -> str:
 
 
 def _delta(line: Line) -> str:
-    return _signed(line, line.delta)
-
-
-def _signed(line: Line, value: float) -> str:
-    shown = text.number(value, fraction=line.fraction)
-    return shown if shown.startswith("-") or float(shown) == 0 else f"+{shown}"
+    shown = _number(line, line.delta)
+    return f"+{shown}" if float(shown) > 0 else shown
 
 
 def _interval(line: Line) -> str:
     paired = line.paired
     if paired is None or paired.low is None or paired.high is None:
         return text.UNKNOWN
-    return f"{_signed(line, paired.low)} to {_signed(line, paired.high)}"
+    return f"[{_number(line, paired.low)}, {_number(line, paired.high)}]"
 
 
 def _mark(line: Line, tone: Tone) -> str:

@@ -151,6 +151,17 @@ def test_the_newest_comparable_runs_count_and_never_older_ones_that_would_fit(si
     assert len(comparison.apart) == 1
 
 
+def test_a_row_that_was_not_run_again_keeps_the_runs_it_has(side, row):
+    old = [(row(method, "code", 0.1, at=0), None) for method in ("lora", "kd")]
+    before = side("before", *old)
+    after = side("after", *old, (row("lora", "code", 0.2, at=9, comparability="new", cell_key="x", n=50), None))
+
+    comparison = compare(before, after)
+
+    assert [(line.b_label, line.delta) for line in comparison.lines] == [("kd", 0.0)]
+    assert [apart.b_label for apart in comparison.apart] == ["lora"]
+
+
 def test_a_row_that_fails_now_is_said_with_its_reason(side, row):
     before = side("before", (row("lora", "code", 0.1), None))
     after = side("after", (row("lora", "code", outcome="failed", reason="out of luck"), None))
@@ -180,6 +191,7 @@ def test_the_mean_is_over_suites_and_only_where_all_are_compared(side, answered,
             answered("lora", "code", code, at=at),
             answered("lora", "facts", facts, at=at),
             answered("kd", "code", code, at=at),
+            answered("kd", "math", code, at=at),
             answered("kd", "facts", facts, at=at, comparability=name),
         )
 
@@ -188,7 +200,7 @@ def test_the_mean_is_over_suites_and_only_where_all_are_compared(side, answered,
 
     lines = {(line.b_label, line.suite): line for line in compare(before, after).lines}
 
-    assert set(lines) == {("lora", "code"), ("lora", "facts"), ("lora", MEAN), ("kd", "code")}
+    assert set(lines) == {("lora", "code"), ("lora", "facts"), ("lora", MEAN), ("kd", "code"), ("kd", "math")}
     # a suite weighs as much as another, however many documents it has
     assert lines["lora", MEAN].delta == pytest.approx((0.5 + 1.0) / 2)
     assert lines["lora", MEAN].paired.difference == pytest.approx(0.75)

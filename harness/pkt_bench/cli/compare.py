@@ -48,7 +48,9 @@ def compare(
     items: Annotated[bool, typer.Option("--items", help="Also list the documents that were answered differently.")] = (
         False
     ),
-    format: Annotated[str, typer.Option("--format", help="table, json, csv or md.")] = "table",  # noqa: A002 - the flag's name
+    format: Annotated[  # noqa: A002 - the flag's name
+        str, typer.Option("--format", help="table, json, csv or md.", autocompletion=completion.formats)
+    ] = "table",
 ) -> None:
     """Show what changed from A to B, by how much, and whether it is more than chance.
 
