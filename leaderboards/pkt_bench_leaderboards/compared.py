@@ -7,7 +7,7 @@ Every figure is B minus A, as stored: positive is more, which is better where th
 - Only runs of one `comparability` are set against each other. Others are listed with what they differ in.
 - Of each side the newest comparable runs and the newest variant count, as on a board; of those, the seeds both have.
 - p values of the lines of suites are one family, those of the means over suites another, each corrected after Holm.
-  A run against itself and untouched models are no part of a family.
+  Runs whose answers are all alike and untouched models are no part of a family.
 """
 
 from __future__ import annotations
@@ -452,21 +452,24 @@ def _with_means(lines: Sequence[Line], answers: tuple[_Answered, _Answered], apa
 def _families(
     asked: Mapping[K, Sequence[int]], lines: Sequence[Line], known: Mapping[int, Differences]
 ) -> dict[K, Paired]:
-    """Tests each on the mean over its lines: one family, but for what is no question.
-
-    A run and the same run, or an untouched model and an untouched model: nobody asks whether they differ, so they are
-    tested by themselves and make no other test stricter.
-    """
+    """Tests each on the mean over its lines: one family, but for what is no question, which is tested by itself."""
     strata = {key: {_stratum(lines[index]): known[index] for index in indices} for key, indices in asked.items()}
-    questions = {key for key, indices in asked.items() if any(_is_a_question(lines[index]) for index in indices)}
+    questions = {
+        key for key, indices in asked.items() if any(_is_a_question(lines[index], known[index]) for index in indices)
+    }
     tested = compare_all({key: found for key, found in strata.items() if key in questions})
     for key in asked.keys() - questions:
         tested |= compare_all({key: strata[key]})
     return tested
 
 
-def _is_a_question(line: Line) -> bool:
-    if line.same_runs:
+def _is_a_question(line: Line, found: Differences) -> bool:
+    """Whether the two can differ at all, so that the test makes others stricter and tells how far seeds scatter.
+
+    Not a run and itself, nor an untouched model and itself; nor answers that are alike on every item and seed, as of a
+    run that was repeated: no sign can be flipped there, so such a test cannot come out below 1 (Tarone 1990).
+    """
+    if line.same_runs or not found.values.any():
         return False
     return not all(entry.paradigm == "reference" for runs in line.runs for entry in runs)
 

@@ -241,6 +241,29 @@ def test_untouched_models_and_the_same_runs_make_no_other_test_stricter(side, an
     assert [label for label, line in lines.items() if line.same_runs] == ["kd"]
 
 
+def test_rows_that_were_repeated_with_the_same_answers_make_others_neither_surer_nor_less_sure(side, answered):
+    worse, better = ([0] * 12, [0] * 11 + [1], [0] * 12), ([1] * 6 + [0] * 6, [1] * 9 + [0] * 3, [1] * 12)
+
+    def folder(name, at, seeds, *others):
+        rows = [("lora", seeds), *((other, worse) for other in others)]
+        return side(
+            name,
+            *(
+                answered(method, "code", values, seed=seed, at=at)
+                for method, runs in rows
+                for seed, values in enumerate(runs)
+            ),
+        )
+
+    alone = compare(folder("before", 0, worse), folder("after", 5, better)).lines
+    among = compare(folder("before", 0, worse, "kd", "gkd"), folder("after", 5, better, "kd", "gkd")).lines
+
+    (lora,) = (line for line in among if line.b_label == "lora")
+    assert lora.paired == alone[0].paired
+    assert {line.paired.p for line in among if line is not lora} == {1.0}
+    assert not any(line.same_runs for line in among)
+
+
 def test_a_run_that_both_sides_call_alike_keeps_the_answers_of_its_side(side, answered):
     before = side("before", answered("lora", "code", [0] * 6))
     after = side("after", answered("lora", "code", [1] * 6))
