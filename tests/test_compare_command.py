@@ -146,7 +146,7 @@ def test_a_board_file_has_differences_without_tests_and_says_so(compare):
     said = compare("before/board.arrow", "runs", "--format", "json")
 
     lora = lines_of(said.json)["lora", "lora", "code"]
-    assert said.err.startswith("pkt-bench: before/board.arrow is a board file, without the answers")
+    assert said.err.startswith("pkt-bench: before/board.arrow is a board file: it lacks the answers")
     assert lora["delta"] < 0
     assert (lora["p"], lora["p_holm"], lora["low"], lora["text"]["p"]) == (None, None, None, "—")
 

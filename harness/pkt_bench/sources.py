@@ -151,11 +151,11 @@ def _board_file(path: Path, name: str, *, items: bool) -> Contents:
         ) from None
     if runs.num_rows == 0:
         raise RequestError(f"{name} holds no recorded runs.\n  Name another board.")
-    if items:
-        problems.append(
-            f"{name} is a board file, without the answers behind its scores: nothing can be tested on the same items."
-            " Name the run folder it was made from to have that."
-        )
+    lacks = "the answers behind its scores, so nothing can be tested on the same items, and " if items else ""
+    problems.append(
+        f"{name} is a board file: it lacks {lacks}a digest that would show a flipped bit."
+        f" The run folder it was made from has {'both' if items else 'one'}."
+    )
     return Contents(runs, schema.items_schema().empty_table(), tuple(problems))
 
 

@@ -42,7 +42,7 @@ def compare(
         typer.Option(
             "--fail-if",
             metavar="EXPRESSION",
-            help="End with exit code 6 if it holds for any line, or could be held against none: 'delta < -0.01 and p < 0.05'.",
+            help="End with exit code 6 if it holds for any line, or against none: 'delta < -0.01 and p < 0.05'.",
         ),
     ] = None,
     items: Annotated[bool, typer.Option("--items", help="Also list the documents that were answered differently.")] = (
