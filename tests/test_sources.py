@@ -137,9 +137,10 @@ def test_a_board_file_has_the_runs_without_answers_and_says_so(tmp_path):
     assert found.items.num_rows == 0
     assert found.items.schema.equals(schema.items_schema())
     assert "nothing can be tested on the same items" in found.problems[0]
-    assert sources.read(tmp_path / "runs" / "board.arrow", items=False).problems == (
-        f"{tmp_path / 'runs' / 'board.arrow'} is a board file: it lacks a digest that would show a flipped bit."
-        " The run folder it was made from has one.",
+    (said,) = sources.read(tmp_path / "runs" / "board.arrow", items=False).problems
+    assert said.endswith(
+        "board.arrow is a board file: it lacks a digest that would show a flipped bit."
+        " The run folder it was made from has one."
     )
 
 
