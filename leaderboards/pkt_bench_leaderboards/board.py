@@ -9,212 +9,49 @@ seeds of the suite's headline figure. The policies:
 - Rows that differ in `comparability` never share a column: they are split into several boards, and each says why.
 - The untouched student and teacher are shown where they would stand, without a place.
 - A method has a mean, and a place, only where every suite of the board has a score for it.
-- Scores that are written alike share a place.
-- Gap closed is null where the teacher is not ahead of the student by more than two standard errors.
+- A place is one more than the number of methods that are significantly ahead: what cannot be told apart shares it.
+- Gap closed is null where teacher and student cannot be told apart, or the student is ahead.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pkt_bench_leaderboards import statistics, text
+from pkt_bench_leaderboards import statistics
 from pkt_bench_leaderboards.comparable import Entry, Group, RowKey, groups, read_entries, sets_apart
+from pkt_bench_leaderboards.contests import Contest
+from pkt_bench_leaderboards.forgetting import Elsewhere, Repeat, forgotten, noise, read_elsewhere, read_repeats
 from pkt_bench_leaderboards.items import ItemKey, read_answers
-from pkt_bench_leaderboards.statistics import Answers, Paired
+from pkt_bench_leaderboards.labels import labels_of
+from pkt_bench_leaderboards.records import (
+    NOT_RUN,
+    Against,
+    Board,
+    Column,
+    Costs,
+    Forgotten,
+    Noise,
+    Reason,
+    Row,
+    Square,
+)
+from pkt_bench_leaderboards.squares import around, costs_of, right_or_wrong, square_of, table_of
+from pkt_bench_leaderboards.statistics import SIGNIFICANT, Answers, Paired
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NOT_RUN = "not run"
-
 
 @dataclass(frozen=True)
-class Reason:
-    """Why some seeds of a square are not done."""
+class _Beside:
+    """What there is beside the headline rows: answers, figures on other suites' tasks, repeats of untouched models."""
 
-    outcome: str
-    text: str
-    seeds: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What a cell took: means over the done runs. Null means unknown."""
-
-    seconds: float | None = None
-    payload_bytes: float | None = None
-    trainable_parameters: float | None = None
-    peak_rss_bytes: float | None = None
-    artifact_bytes: float | None = None
-
-
-@dataclass(frozen=True)
-class Column:
-    """One suite as it was scored; `task` and what follows are null where no run of the suite is done.
-
-    `fraction`: the figure is a share of 1 and written as a percentage. `gap_note`: why no gap closed is given.
-    """
-
-    suite: str
-    task: str | None = None
-    metric: str | None = None
-    filter: str | None = None
-    shots: int | None = None
-    n: int | None = None
-    chance: float | None = None
-    comparability: str | None = None
-    higher_is_better: bool = True
-    fraction: bool = True
-    gap_note: str = ""
-
-
-@dataclass(frozen=True)
-class Forgotten:
-    """What a student lost on a task of another suite, against the untouched student on the same items.
-
-    `suite` is the one it was made for, `task` the other's. `paired.difference` is negative where it got worse and
-    higher is better.
-    """
-
-    suite: str
-    task: str
-    metric: str
-    value: float
-    student: float
-    higher_is_better: bool
-    paired: Paired | None = None
-
-
-@dataclass(frozen=True)
-class Against:
-    """A method against one of its controls, over all suites that both have: positive is in favour of the method."""
-
-    label: str
-    method: str
-    paired: Paired
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How far repeated runs of the same untouched model are apart: `runs` of them, none taken over from another.
-
-    `spread` is the largest difference of their scores, `items` how many items were answered differently in any.
-    """
-
-    method: str
-    suite: str
-    runs: int
-    spread: float
-    items: int | None = None
-
-
-@dataclass(frozen=True)
-class Square:
-    """One method on one suite. `outcome` is `done` where there is any score, else the word for why there is none.
-
-    `value` is the mean over `seeds`, `values` the score of each, `low` and `high` its 95 % interval over items and
-    seeds (over items alone where there is one seed); `paired` is the test against the board's baseline on the same
-    items. `place` counts the methods that are significantly ahead, plus one.
-    """
-
-    outcome: str
-    value: float | None = None
-    stderr: float | None = None
-    low: float | None = None
-    high: float | None = None
-    seeds: tuple[int, ...] = ()
-    values: tuple[float, ...] = ()
-    gap_closed: float | None = None
-    gap_low: float | None = None
-    gap_high: float | None = None
-    paired: Paired | None = None
-    place: int | None = None
-    costs: Costs = Costs()
-    reasons: tuple[Reason, ...] = ()
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method with its settings over all suites. `mean` is over suites; `costs` are means over all its done runs.
-
-    `oracle` says that something was chosen by test scores, so it has no place. `variant` is the code and
-    libraries that made it; `older_runs` is how many runs of other ones are not shown. `paired` tests the mean against
-    the board's baseline; `beats` are the labels of the rows it is significantly ahead of (all pairs, Holm), and
-    `place` is one more than the number of rows that are so ahead of it: methods that cannot be told apart share it.
-    """
-
-    method: str
-    label: str
-    version: str
-    distribution: str
-    settings: str
-    paradigm: str
-    control_of: str
-    oracle: bool
-    variant: str | None
-    older_runs: int
-    squares: tuple[Square, ...]
-    costs: Costs
-    mean: float | None = None
-    mean_stderr: float | None = None
-    mean_low: float | None = None
-    mean_high: float | None = None
-    gap_closed: float | None = None
-    gap_low: float | None = None
-    gap_high: float | None = None
-    place: int | None = None
-    paired: Paired | None = None
-    beats: tuple[str, ...] = ()
-    forgotten: tuple[Forgotten, ...] = ()
-    controls: tuple[Against, ...] = ()
-
-    @property
-    def reference(self) -> bool:
-        """Whether this is an untouched model, which has no place."""
-        return self.paradigm == "reference"
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Every seed that any of its squares has a score for."""
-        return tuple(sorted({seed for square in self.squares for seed in square.seeds}))
-
-    @property
-    def one_seed(self) -> bool:
-        """Whether some score rests on a single seed, so that nothing is known of what another would give."""
-        return not self.reference and any(len(square.seeds) == 1 for square in self.squares)
-
-
-@dataclass(frozen=True)
-class Board:
-    """What is ranked together: one pair under one set of conditions. Rows come in the order of the mean, best first.
-
-    `apart` says in what it differs from the other boards of the pair; empty where there is only one. `mean_note` and
-    `gap_note` say why there is no mean, or no gap closed of the mean. `outcomes` counts cells.
-    """
-
-    pair: str
-    teacher: str
-    student: str
-    teacher_hash: str | None
-    student_hash: str | None
-    device: str | None
-    dtype: str | None
-    threads: int | None
-    batch_size: int | None
-    scorer: str | None
-    limit: int | None
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    outcomes: Mapping[str, int]
-    baseline: str = "student"
-    noise: tuple[Noise, ...] = ()
-    apart: tuple[str, ...] = ()
-    mean_note: str = ""
-    gap_note: str = ""
+    answers: Mapping[ItemKey, Answers]
+    elsewhere: Mapping[str, Sequence[Elsewhere]]
+    repeats: Sequence[Sequence[Repeat]]
 
 
 def boards(
@@ -222,7 +59,8 @@ def boards(
 ) -> tuple[Board, ...]:
     """Ranks a table of runs (`schema.RUNS`); with their items (`schema.ITEMS`), methods are tested against `baseline`.
 
-    `baseline` is the label of a row, or the name of a method with one row. A board without it tests against nothing.
+    `baseline` is the label of a row, or the name of a method; of several rows of that method the newest. A board
+    without it tests against nothing.
 
     With `suites`, only these are shown. Leave their runs in the table: which variant of a method is the newest is
     seen from all its runs. Boards come by pair; among those of a pair, whole ones before limited ones, then the newest
@@ -232,33 +70,53 @@ def boards(
     if suites:
         found = [group for group in (each.only(suites) for each in found) if group.entries or group.older]
     counted = [entry for group in found for entry in group.entries if entry.done]
-    answers = read_answers(items, counted) if items is not None else {}
-    return tuple(_board(group, sets_apart(group, found), answers) for group in found)
+    elsewhere = read_elsewhere(runs, counted)
+    repeats = read_repeats(runs)
+    wanted = {_key_of(entry) for entry in counted}
+    wanted |= {figure.key for figures in elsewhere.values() for figure in figures}
+    wanted |= {run.key for found_runs in repeats for run in found_runs}
+    answers = read_answers(items, wanted) if items is not None else {}
+    beside = _Beside(answers, elsewhere, repeats)
+    return tuple(_board(group, sets_apart(group, found), beside, baseline) for group in found)
 
 
 # ---------------------------------------------------------------- one board
 
 # the runs of each square, one per seed
 _Column = dict[RowKey, tuple[Entry, ...]]
+_Squares = dict[str, dict[RowKey, Square]]
 
 
-def _board(group: Group, apart: tuple[str, ...], answers: Mapping[ItemKey, Answers]) -> Board:
+def _board(group: Group, apart: tuple[str, ...], beside: _Beside, baseline: str) -> Board:
     # a row of which all is out of date is still a row: it says so
     kinds = {entry.row: entry for entry in (*sorted(group.older, key=_age), *sorted(group.entries, key=_age))}
-    older = Counter(entry.row for entry in group.older)
-    variants = {entry.row: entry.variant for entry in group.entries}
     suites = sorted({entry.suite for entry in group.entries or group.older})
     runs = {suite: _runs_by_row(group, suite) for suite in suites}
-    columns: list[Column] = []
-    squares: dict[RowKey, list[Square]] = {row: [] for row in kinds}
-    for suite in suites:
-        column, filled = _fill(_column(suite, group.done.get(suite, ())), kinds, runs[suite], answers)
-        columns.append(column)
-        for row, square in filled.items():
-            squares[row].append(square)
-    labels = _labels(kinds.values())
-    rows = [
-        Row(
+    columns = [_column(suite, group.done.get(suite, ())) for suite in suites]
+    answered = {
+        (row, suite): found
+        for suite in suites
+        for row, entries in runs[suite].items()
+        if (found := _answers_of(entries, beside.answers))
+    }
+    squares: _Squares = {
+        column.suite: {
+            row: square_of(runs[column.suite].get(row, ()), answered.get((row, column.suite)), fraction=column.fraction)
+            for row in kinds
+        }
+        for column in columns
+    }
+    labels = labels_of(kinds.values())
+    contest = Contest(kinds, columns, answered)
+    against = _baseline(kinds, labels, squares, baseline)
+    columns, squares = _tested(contest, columns, squares, against)
+    student = _reference(kinds, squares, "student")
+    lost = forgotten(runs, beside.elsewhere, student, beside.answers)
+    controls = contest.controls(labels)
+    older = Counter(entry.row for entry in group.older)
+    variants = {entry.row: entry.variant for entry in group.entries}
+    rows = {
+        row: Row(
             method=row.method,
             label=labels[row],
             version=row.version,
@@ -269,12 +127,14 @@ def _board(group: Group, apart: tuple[str, ...], answers: Mapping[ItemKey, Answe
             oracle=any(e.selection == "oracle" for suite in suites for e in runs[suite].get(row, ())),
             variant=variants.get(row),
             older_runs=older[row],
-            squares=tuple(squares[row]),
-            costs=_costs([e for suite in suites for e in runs[suite].get(row, ()) if e.done]),
+            squares=tuple(squares[suite][row] for suite in suites),
+            costs=costs_of([e for suite in suites for e in runs[suite].get(row, ()) if e.done]),
+            forgotten=lost.get(row, ()),
+            controls=controls.get(row, ()),
         )
         for row, entry in kinds.items()
-    ]
-    rows, mean_note, gap_note = _with_means(rows, columns)
+    }
+    ranked, mean_note, gap_note = _with_means(contest, rows, columns, against)
     newest = group.newest
     return Board(
         pair=group.conditions.pair,
@@ -289,8 +149,10 @@ def _board(group: Group, apart: tuple[str, ...], answers: Mapping[ItemKey, Answe
         scorer=group.conditions.scorer,
         limit=group.conditions.limit,
         columns=tuple(columns),
-        rows=tuple(rows),
+        rows=tuple(ranked),
         outcomes=Counter(e.outcome for by_row in runs.values() for found in by_row.values() for e in found),
+        baseline="" if against is None else labels[against],
+        noise=noise(beside.repeats, columns, beside.answers),
         apart=apart,
         mean_note=mean_note,
         gap_note=gap_note,
@@ -299,6 +161,10 @@ def _board(group: Group, apart: tuple[str, ...], answers: Mapping[ItemKey, Answe
 
 def _age(entry: Entry) -> tuple[int, str]:
     return entry.age
+
+
+def _key_of(entry: Entry) -> ItemKey:
+    return (entry.run_id, entry.task or "", entry.metric or "", entry.filter or "")
 
 
 def _runs_by_row(group: Group, suite: str) -> _Column:
@@ -334,187 +200,237 @@ def _column(suite: str, done: Sequence[Entry]) -> Column:
     )
 
 
-# ---------------------------------------------------------------- one column
+def _answers_of(runs: Iterable[Entry], answers: Mapping[ItemKey, Answers]) -> dict[int, Answers]:
+    """The answers by seed; none at all where those of one are missing."""
+    found = {entry.seed: answers.get(_key_of(entry)) for entry in runs if entry.done}
+    known = {seed: answer for seed, answer in found.items() if answer is not None}
+    return known if len(known) == len(found) else {}
 
 
-def _fill(
-    column: Column, kinds: Mapping[RowKey, Entry], runs: _Column, answers: Mapping[ItemKey, Answers]
-) -> tuple[Column, dict[RowKey, Square]]:
-    """The squares of a column, with gap closed, paired test and place."""
-    squares = {row: _square(runs.get(row, ())) for row in kinds}
-    student, teacher = (_reference(kinds, squares, name) for name in ("student", "teacher"))
-    note = _gap_note(
-        squares[student] if student else None,
-        squares[teacher] if teacher else None,
-        higher_is_better=column.higher_is_better,
-    )
-    ranked = {row: square.value for row, square in squares.items() if square.value is not None and kinds[row].ranked}
-    places = _places(ranked, higher_is_better=column.higher_is_better, fraction=column.fraction)
-    baseline = _answers_of(runs.get(student, ()), answers) if student else []
-    for row, square in squares.items():
-        own = _answers_of(runs.get(row, ()), answers) if row != student else []
-        gap = None
-        if not note and student and teacher:
-            gap = _gap(square.value, squares[student].value, squares[teacher].value)
-        squares[row] = replace(
-            square,
-            place=places.get(row),
-            gap_closed=gap,
-            paired=statistics.paired_test(own, baseline) if own and baseline else None,
-        )
-    return replace(column, gap_note=note), squares
-
-
-def _square(runs: Sequence[Entry]) -> Square:
-    if not runs:
-        return Square(NOT_RUN)
-    reasons: dict[tuple[str, str], list[int]] = {}
-    for entry in runs:
-        if not entry.done:
-            reasons.setdefault((entry.outcome, entry.reason), []).append(entry.seed)
-        elif entry.value is None:
-            reasons.setdefault((entry.outcome, "the scorer gave no value"), []).append(entry.seed)
-    said = tuple(Reason(outcome, why, tuple(seeds)) for (outcome, why), seeds in reasons.items())
-    done = [entry for entry in runs if entry.done]
-    if not done:
-        return Square(runs[-1].outcome, reasons=said)
-    valued = [entry for entry in done if entry.value is not None]
-    values = [entry.value for entry in valued if entry.value is not None]
-    return Square(
-        outcome="done",
-        value=sum(values) / len(values) if values else None,
-        stderr=statistics.seeds_stderr(values, [entry.stderr for entry in valued]),
-        seeds=tuple(entry.seed for entry in valued),
-        costs=_costs(done),
-        reasons=said,
-    )
-
-
-def _costs(done: Sequence[Entry]) -> Costs:
-    def mean(values: Iterable[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        # a mean over some would pass for one over all
-        return sum(known) / len(known) if known and len(known) == len(done) else None
-
-    return Costs(
-        seconds=mean(entry.seconds for entry in done),
-        payload_bytes=mean(entry.payload_bytes for entry in done),
-        trainable_parameters=mean(entry.trainable_parameters for entry in done),
-        peak_rss_bytes=mean(entry.peak_rss_bytes for entry in done),
-        artifact_bytes=mean(entry.artifact_bytes for entry in done),
-    )
-
-
-def _answers_of(runs: Iterable[Entry], answers: Mapping[ItemKey, Answers]) -> list[Answers]:
-    """The answers of every seed; none at all where those of one are missing."""
-    done = [entry for entry in runs if entry.done]
-    found = [answers.get((e.run_id, e.task or "", e.metric or "", e.filter or "")) for e in done]
-    return [answer for answer in found if answer is not None] if None not in found else []
-
-
-def _reference(kinds: Mapping[RowKey, Entry], squares: Mapping[RowKey, Square], name: str) -> RowKey | None:
+def _reference(kinds: Mapping[RowKey, Entry], squares: _Squares, name: str) -> RowKey | None:
     """The row of an untouched model; where there are several, the newest that has a score."""
-    found = [row for row, entry in kinds.items() if entry.paradigm == "reference" and entry.method == name]
-    scored = [row for row in found if squares[row].value is not None]
-    return scored[-1] if scored else found[-1] if found else None
+    return _newest([row for row, entry in kinds.items() if _is_reference(entry, name)], squares)
 
 
-def _gap(value: float | None, student: float | None, teacher: float | None) -> float | None:
-    if value is None or student is None or teacher is None:
+def _is_reference(entry: Entry, name: str) -> bool:
+    return entry.paradigm == "reference" and entry.method == name
+
+
+def _newest(rows: Sequence[RowKey], squares: _Squares) -> RowKey | None:
+    """The last of the rows, which come by age, that has a score; else the last."""
+    scored = [row for row in rows if any(by_row[row].value is not None for by_row in squares.values())]
+    return scored[-1] if scored else rows[-1] if rows else None
+
+
+def _baseline(
+    kinds: Mapping[RowKey, Entry], labels: Mapping[RowKey, str], squares: _Squares, name: str
+) -> RowKey | None:
+    if name == "student":
+        return _reference(kinds, squares, name)
+    labelled = [row for row in kinds if labels[row] == name]
+    return _newest(labelled or [row for row in kinds if row.method == name], squares)
+
+
+# ---------------------------------------------------------------- the columns, tested
+
+
+def _tested(
+    contest: Contest, columns: Sequence[Column], squares: _Squares, baseline: RowKey | None
+) -> tuple[list[Column], _Squares]:
+    """The columns and squares with what can be said of them: tests, places, gaps."""
+    paired = contest.against(baseline)
+    noted: list[Column] = []
+    filled: _Squares = {}
+    for column in columns:
+        by_row = squares[column.suite]
+        ranked = {
+            row: (square.value, square.stderr)
+            for row, square in by_row.items()
+            if square.value is not None and contest.kinds[row].ranked
+        }
+        standings = contest.standings(ranked, [column.suite], higher_is_better=column.higher_is_better)
+        gaps = _Gaps.of(contest, {column.suite: by_row}, [column.suite], higher_is_better=column.higher_is_better)
+        noted.append(replace(column, gap_note=gaps.note))
+        filled[column.suite] = {
+            row: replace(
+                square,
+                paired=paired.get((row, column.suite)),
+                place=standings[row].place if row in standings else None,
+                gap_closed=share.closed,
+                gap_low=share.low,
+                gap_high=share.high,
+            )
+            for row, square in by_row.items()
+            for share in [gaps.closed(row, square.value)]
+        }
+    return noted, filled
+
+
+class _Share(NamedTuple):
+    closed: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """The gap between student and teacher over some suites; `note` says why none can be closed, or nothing."""
+
+    contest: Contest
+    suites: Sequence[str]
+    student: RowKey | None
+    teacher: RowKey | None
+    values: Mapping[RowKey, float]
+    note: str
+
+    @classmethod
+    def of(cls, contest: Contest, squares: _Squares, suites: Sequence[str], *, higher_is_better: bool) -> _Gaps:
+        """The gap of the mean over `suites`."""
+        student, teacher = (_reference(contest.kinds, squares, name) for name in ("student", "teacher"))
+        means = {row: found for row in (student, teacher) if row and (found := _mean_of(row, squares, suites))}
+        note = _gap_note(contest, suites, student, teacher, means, higher_is_better=higher_is_better)
+        return cls(contest, suites, student, teacher, {row: mean for row, (mean, _) in means.items()}, note)
+
+    def closed(self, row: RowKey, value: float | None) -> _Share:
+        """The share that a row of this value closes, with its interval where answers are known."""
+        if self.note or value is None or self.student is None or self.teacher is None:
+            return _Share()
+        share = statistics.gap_closed(value, self.values[self.student], self.values[self.teacher])
+        if row in {self.student, self.teacher}:
+            return _Share(share)
+        found = self.contest.gap(row, self.student, self.teacher, self.suites)
+        # of the documents that all three answered, which may be fewer than the score is of
+        if found is None or abs(found.closed - share) > 1e-6:
+            return _Share(share)
+        return _Share(share, found.low, found.high)
+
+
+def _mean_of(row: RowKey, squares: _Squares, suites: Sequence[str]) -> tuple[float, float | None] | None:
+    """Mean and standard error over suites; None where one has no score."""
+    found = [squares[suite][row] for suite in suites]
+    values = [square.value for square in found if square.value is not None]
+    if len(values) < len(found):
         return None
-    return statistics.gap_closed(value, student, teacher)
+    return sum(values) / len(values), statistics.suites_stderr([square.stderr for square in found])
 
 
-def _gap_note(student: Square | None, teacher: Square | None, *, higher_is_better: bool) -> str:
+def _gap_note(
+    contest: Contest,
+    suites: Sequence[str],
+    student: RowKey | None,
+    teacher: RowKey | None,
+    means: Mapping[RowKey, tuple[float, float | None]],
+    *,
+    higher_is_better: bool,
+) -> str:
     """Why gap closed cannot be given, or nothing."""
-    if student is None or student.value is None:
+    if student is None or student not in means:
         return "no score of the untouched student"
-    if teacher is None or teacher.value is None:
+    if teacher is None or teacher not in means:
         return "no score of the teacher"
-    settled = statistics.gap_is_settled(student.value, student.stderr, teacher.value, teacher.stderr)
+    low, high = means[student], means[teacher]
+    if (high[0] > low[0]) is not higher_is_better and high[0] != low[0]:
+        return "the student is ahead of the teacher"
+    found = contest.over(teacher, student, suites)
+    if len(found) == len(suites):
+        p = statistics.paired_mean(list(found.values())).p
+        return f"teacher and student cannot be told apart (p = {p:.2f})" if p >= SIGNIFICANT else ""
+    settled = statistics.gap_is_settled(*low, *high)
     if settled is None:
         return "the standard error of student or teacher is unknown"
-    if not settled:
-        return "teacher and student are within two standard errors"
-    if (teacher.value > student.value) is not higher_is_better:
-        return "the student is ahead of the teacher"
-    return ""
-
-
-def _places(values: Mapping[RowKey, float], *, higher_is_better: bool, fraction: bool) -> dict[RowKey, int]:
-    """Places from 1; what is written alike shares one, and the next is counted on."""
-    written = {row: float(text.number(value, fraction=fraction)) for row, value in values.items()}
-    sign = 1 if higher_is_better else -1
-    return {row: 1 + sum(sign * other > sign * mine for other in written.values()) for row, mine in written.items()}
+    return "" if settled else "teacher and student are within two standard errors"
 
 
 # ---------------------------------------------------------------- over all columns
 
 
-def _with_means(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[list[Row], str, str]:
-    """Rows with mean, gap closed and place, best first; why there is no mean, and why no gap closed."""
-    higher, fraction = columns[0].higher_is_better, columns[0].fraction
+def _with_means(
+    contest: Contest, rows: Mapping[RowKey, Row], columns: Sequence[Column], baseline: RowKey | None
+) -> tuple[list[Row], str, str]:
+    """Rows with mean, test, gap closed and place, best first; why there is no mean, and why no gap closed."""
+    higher, suites = columns[0].higher_is_better, [column.suite for column in columns]
     if len(columns) > 1 and not all(column.fraction for column in columns):
         note = "the suites are not scored in the same unit"
-        return sorted(rows, key=lambda row: row.label), note, note
-    rows = [_with_mean(row) for row in rows]
-    student, teacher = (_mean_of_reference(rows, name) for name in ("student", "teacher"))
-    gap_note = _gap_note(student, teacher, higher_is_better=higher)
-    if not gap_note and student and teacher:
-        rows = [replace(row, gap_closed=_gap(row.mean, student.value, teacher.value)) for row in rows]
-    ranked = {_key(row): row.mean for row in rows if row.mean is not None and not (row.reference or row.oracle)}
-    places = _places(ranked, higher_is_better=higher, fraction=fraction)
+        return sorted(rows.values(), key=lambda row: row.label), note, note
+    squares: _Squares = {
+        suite: {key: row.squares[index] for key, row in rows.items()} for index, suite in enumerate(suites)
+    }
+    means = {key: found for key in rows if (found := _mean_of(key, squares, suites)) is not None}
+    paired = contest.mean_against(baseline, means)
+    gaps = _Gaps.of(contest, squares, suites, higher_is_better=higher)
+    standings = contest.standings(
+        {key: mean for key, mean in means.items() if contest.kinds[key].ranked}, suites, higher_is_better=higher
+    )
+    placed = []
+    for key, row in rows.items():
+        whole = _with_mean(contest, key, row, columns, means.get(key), paired.get(key), gaps)
+        if key in standings:
+            beaten = sorted(rows[each].label for each in standings[key].beats)
+            whole = replace(whole, place=standings[key].place, beats=tuple(beaten))
+        placed.append(whole)
     sign = -1 if higher else 1
-    placed = [replace(row, place=places.get(_key(row))) for row in rows]
     placed.sort(key=lambda row: (row.mean is None, sign * (row.mean or 0), row.label))
-    return placed, "", gap_note
+    return placed, "", gaps.note
 
 
-def _mean_of_reference(rows: Sequence[Row], name: str) -> Square | None:
-    """An untouched model's mean; where there are several of its kind, that of the newest that has one."""
-    found = [row for row in rows if row.reference and row.method == name and row.mean is not None]
-    return Square("done", found[-1].mean, found[-1].mean_stderr) if found else None
-
-
-def _with_mean(row: Row) -> Row:
-    values = [square.value for square in row.squares if square.value is not None]
-    if len(values) < len(row.squares):
+def _with_mean(
+    contest: Contest,
+    key: RowKey,
+    row: Row,
+    columns: Sequence[Column],
+    mean: tuple[float, float | None] | None,
+    paired: Paired | None,
+    gaps: _Gaps,
+) -> Row:
+    if mean is None:
         return row
+    if len(columns) == 1:
+        low, high = row.squares[0].low, row.squares[0].high
+    else:
+        low, high = _interval(contest, key, columns, mean)
+    value, stderr = mean
+    share = gaps.closed(key, value)
     return replace(
         row,
-        mean=sum(values) / len(values),
-        mean_stderr=statistics.suites_stderr([square.stderr for square in row.squares]),
+        mean=value,
+        mean_stderr=stderr,
+        mean_low=low,
+        mean_high=high,
+        paired=row.squares[0].paired if len(columns) == 1 else paired,
+        gap_closed=share.closed,
+        gap_low=share.low,
+        gap_high=share.high,
     )
 
 
-def _key(row: Row) -> RowKey:
-    return RowKey(row.method, row.version, row.distribution, row.settings)
-
-
-def _labels(kinds: Iterable[Entry]) -> dict[RowKey, str]:
-    """What each row is called: the method, and where that is not enough, what tells it from its namesakes."""
-    by_method: dict[str, list[RowKey]] = {}
-    for entry in kinds:
-        by_method.setdefault(entry.method, []).append(entry.row)
-    labels = {}
-    for method, rows in by_method.items():
-        settings = [json.loads(row.settings or "{}") for row in rows]
-        named = sorted({key for chosen in settings for key in chosen})
-        differing = [key for key in named if len({json.dumps(c.get(key), sort_keys=True) for c in settings}) > 1]
-        for row, chosen in zip(rows, settings, strict=True):
-            words = [method]
-            if len({other.distribution for other in rows}) > 1:
-                words.append(f"({row.distribution})")
-            if len({other.version for other in rows}) > 1:
-                words.append(f"v{row.version}")
-            words += [f"{key}={_setting(chosen.get(key))}" for key in differing]
-            labels[row] = " ".join(words)
-    return labels
-
-
-def _setting(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+def _interval(
+    contest: Contest, key: RowKey, columns: Sequence[Column], mean: tuple[float, float | None]
+) -> tuple[float | None, float | None]:
+    value, stderr = mean
+    fraction = all(column.fraction for column in columns)
+    answers = [contest.answered.get((key, column.suite)) for column in columns]
+    known = [found for found in answers if found]
+    tables = [table for found in known if (table := table_of(found)) is not None]
+    if len(tables) < len(columns) or abs(sum(table.mean for table in tables) / len(tables) - value) > 1e-6:
+        return around(value, stderr, fraction=fraction)
+    proportion = fraction and all(right_or_wrong(found) for found in known)
+    return statistics.interval(tables, proportion=proportion) or (None, None)
 
 
 def _model(label: str | None, revision: str | None) -> str:
     return " ".join(part for part in (label, revision) if part)
+
+
+__all__ = [
+    "NOT_RUN",
+    "Against",
+    "Board",
+    "Column",
+    "Costs",
+    "Forgotten",
+    "Noise",
+    "Reason",
+    "Row",
+    "Square",
+    "boards",
+]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench_leaderboards.comparable import Entry
 from pkt_bench_leaderboards.statistics import Answers
 
 if TYPE_CHECKING:
@@ -17,15 +16,14 @@ ItemKey = tuple[str, str, str, str]
 COLUMNS = ("run_id", "task", "metric", "filter", "doc_id", "doc_hash", "value")
 
 
-def read_answers(items: pa.Table, entries: Iterable[Entry]) -> dict[ItemKey, Answers]:
-    """The answers behind the given runs' headline figures, documents numbered alike in all of them.
+def read_answers(items: pa.Table, wanted: Collection[ItemKey]) -> dict[ItemKey, Answers]:
+    """The answers behind the figures `wanted`, documents numbered alike in all of them.
 
     A document is its number and its hash: one that was edited pairs with nothing. One without a value is left out.
     """
     import numpy as np
     import pyarrow.compute as pc
 
-    wanted = {entry.run_id: (entry.task, entry.metric, entry.filter) for entry in entries}
     table = items.select(COLUMNS)
     table = table.filter(pc.is_valid(table["value"])).combine_chunks()
     if table.num_rows == 0:
@@ -39,7 +37,7 @@ def read_answers(items: pa.Table, entries: Iterable[Entry]) -> dict[ItemKey, Ans
     found = {}
     for rows in np.split(order, starts[1:]):
         key: ItemKey = tuple(table[name][int(rows[0])].as_py() for name in COLUMNS[:4])
-        if wanted.get(key[0]) == key[1:]:
+        if key in wanted:
             found[key] = _one_per_document(document[rows], values[rows])
     return found
 
