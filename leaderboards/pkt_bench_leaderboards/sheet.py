@@ -1,4 +1,4 @@
-"""A board as words: headings, lines of written cells and notes, which every format but JSON and CSV shows as they are."""
+"""A board as words: headings, lines of written cells and notes, shown alike by every format that people read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: `reference` lines are untouched models, `winner` has the first place, `group` is what it stands under."""
+    """One row: `reference` lines are untouched models, `winner` is first, `group` is what it stands under."""
 
     cells: tuple[Cell, ...]
     reference: bool = False

@@ -18,6 +18,7 @@ from pkt_bench.cli.ls import ls
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
 from pkt_bench.cli.run import run
+from pkt_bench.cli.views import views
 from pkt_bench.errors import Interrupted, PktBenchError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command()(compact)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
 app.add_typer(plugins, name="plugins")
+app.add_typer(views, name="views")
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - a flag's callback

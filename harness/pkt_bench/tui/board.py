@@ -15,7 +15,6 @@ from pkt_bench.tui.console import UNBOUNDED, results
 from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.sheet import Cell, Heading, Line, Sheet
 
-_FIXED = 2  # place and method stand in front of every part
 _BAR = 8
 _NARROWEST_PICTURE = 72
 _STYLES = {"plain": "", "better": "green", "worse": "red", "missing": "bright_black", "warning": "yellow"}
@@ -86,7 +85,7 @@ class _Renderer:
 
     def tables(self) -> Iterator[Table]:
         """One table with bars if it fits; if it does not, without; then in as few parts as fit."""
-        every = list(range(_FIXED, len(self._sheet.headings)))
+        every = list(range(self._sheet.fixed, len(self._sheet.headings)))
         with_bars = self._table(every, bars=True)
         if self._unicode and self._console.is_terminal and self._fits(with_bars):
             yield with_bars
@@ -112,7 +111,7 @@ class _Renderer:
                 yield part
                 part = []
             part.append(index)
-        if part:
+        if part or not indices:
             yield part
 
     def _fits(self, table: Table) -> bool:
@@ -126,7 +125,7 @@ class _Renderer:
             header_style="bold",
             border_style="bright_black",
         )
-        shown = [*range(_FIXED), *indices]
+        shown = [*range(self._sheet.fixed), *indices]
         for index in shown:
             table.add_column(
                 self._heading(self._sheet.headings[index], index),
@@ -134,10 +133,19 @@ class _Renderer:
                 no_wrap=True,
                 vertical="bottom",
             )
-        for line in self._sheet.lines:
-            cells = (self._cell(line, line.cells[index], index, bars=bars) for index in shown)
-            table.add_row(*cells, style=_line_style(line))
+        for group, lines in self._sheet.sections():
+            if group:
+                table.add_row(*self._group(group, shown))
+            for line in lines:
+                cells = (self._cell(line, line.cells[index], index, bars=bars) for index in shown)
+                table.add_row(*cells, style=_line_style(line))
         return table
+
+    def _group(self, group: str, shown: list[int]) -> Iterator[Text]:
+        """The line that lines stand under: its name where names stand, in the first column of words."""
+        named = next((index for index in shown if not self._sheet.headings[index].right), shown[0])
+        for index in shown:
+            yield self._words(group, "bold") if index == named else Text()
 
     def _heading(self, heading: Heading, index: int) -> Text:
         pad = " " * (self._marks[index] + bool(self._marks[index]))

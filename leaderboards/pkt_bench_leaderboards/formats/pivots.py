@@ -24,10 +24,10 @@ def pivot_as_json(pivot: Pivot, filters: Mapping[str, str] | None = None) -> str
 
 
 def pivot_as_csv(pivot: Pivot, *, tabs: bool = False) -> str:
-    """A line for each square that has runs: the groups, the pivot's value, the figure, how many runs, why it is null."""
+    """A line for each square that has runs: groups, the pivot's value, the figure, of how many runs, why it is null."""
     heading = [*pivot.group, pivot.pivot, pivot.show, "runs", "text", "reason"]
     rows = (
-        [*each["group"].values(), each[pivot.pivot], each["value"], each["runs"], each["text"], each["reason"]]
+        [*each["group"].values(), each["pivot"], each["value"], each["runs"], each["text"], each["reason"]]
         for each in _squares(pivot)
     )
     return delimited.lines(heading, rows, tabs=tabs)
@@ -37,7 +37,7 @@ def _squares(pivot: Pivot) -> list[dict[str, Any]]:
     return [
         {
             "group": dict(zip(pivot.group, row, strict=True)),
-            pivot.pivot: value,
+            "pivot": value,
             "value": square.value,
             "runs": square.runs,
             "reason": square.reason or None,
