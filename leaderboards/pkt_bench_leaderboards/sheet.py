@@ -318,6 +318,12 @@ def _of_suite(board: Board, index: int, marks: Callable[[Square], str]) -> list[
             _Column(Heading(f"{suite} gap", "gap", suite), lambda row: _share(row.squares[index].gap_closed), "all"),
             _Column(Heading(f"{suite} gap 95 %", "gap 95 %", suite), gap_interval, "asked"),
         ]
+    else:
+        # what is asked of a board of several suites may be asked of one too
+        columns += [
+            _Column(Heading("mean", suite, detail), score, "asked"),
+            _Column(Heading("p", "p"), lambda row: _probability(row.squares[index].paired), "asked"),
+        ]
     when: Literal["all", "asked"] = "asked" if several else "all"
     key = f"{suite} " if several else ""
     return [

@@ -127,27 +127,27 @@ def board(
         given = {name for name in flags if _is_given(ctx, name)}
         flags |= {name: value for name, value in saved.items() if name not in given}
     options = Options.of(flags)
-    (_show_pivot if options.pivot is not None else _show_board)(options)
+    (_show_pivot if options.pivot is not None else show_board)(options)
 
 
 @dataclass(frozen=True)
 class Options:
     """What a board is asked for: lists are split, nothing is checked yet."""
 
-    run_dir: str
-    suites: tuple[str, ...]
-    pairs: tuple[str, ...]
-    where: str | None
-    having: str | None
-    baseline: str
-    sort: str
-    columns: tuple[str, ...]
-    everything: bool
-    group: tuple[str, ...]
-    format: str
-    svg: Path | None
-    pivot: str | None
-    show: str | None
+    run_dir: str = "runs"
+    suites: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
+    where: str | None = None
+    having: str | None = None
+    baseline: str = "student"
+    sort: str = "place"
+    columns: tuple[str, ...] = ()
+    everything: bool = False
+    group: tuple[str, ...] = ()
+    format: str = "table"
+    svg: Path | None = None
+    pivot: str | None = None
+    show: str | None = None
 
     @staticmethod
     def of(flags: dict[str, Any]) -> Options:
@@ -220,7 +220,12 @@ def _is_given(context: Any, name: str) -> bool:  # noqa: ANN401 - of typer, or o
 # ---------------------------------------------------------------- the two ways to show runs
 
 
-def _show_board(options: Options) -> None:
+def show_board(options: Options) -> None:
+    """Ranks the runs and shows the boards.
+
+    Raises:
+        RequestError: the options name what is not there, or leave nothing to show.
+    """
     from pkt_bench_leaderboards import formats
     from pkt_bench_leaderboards.board import boards
     from pkt_bench_leaderboards.items import COLUMNS
