@@ -88,6 +88,10 @@ def notes(board: Board, rows: Sequence[Row], lines: Sequence[Line], footnotes: F
     return found + footnotes.notes()
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _several(places: Sequence[str]) -> str:
     if len(places) <= MOST_LINES + 1:
         return "; ".join(places)
@@ -146,7 +150,7 @@ def _of_tests(board: Board, rows: Sequence[Row], marks: set[str]) -> list[Note]:
 def _family(on_suites: Sequence[Paired], of_means: Sequence[Paired]) -> str:
     if not _corrected([*on_suites, *of_means]):
         return "uncorrected"
-    parts = [f"{len(on_suites)} comparisons on suites"] if on_suites else []
+    parts = [f"{_counted(len(on_suites), 'comparison')} on suites"] if on_suites else []
     parts += [f"{len(of_means)} of means"] if of_means else []
     return f"after Holm over the {' and, apart from them, the '.join(parts)}"
 
@@ -222,7 +226,8 @@ def _of_forgetting(board: Board, rows: Sequence[Row]) -> list[Note]:
     tested = [each for row in board.rows for each in row.forgotten if each.paired]
     if not tested:
         return []
-    how = f"{len(tested)} figures on tasks of other suites, each against the untouched student on the same items"
+    how = f"{_counted(len(tested), 'figure')} on tasks of other suites, each against the untouched student on "
+    how += "the same items"
     how += ", after Holm" if _corrected([each.paired for each in tested if each.paired]) else ""
     losers = {label: found for label, found in lost.items() if found}
     if not losers:
@@ -261,7 +266,7 @@ def _of_noise(noise: Sequence[Noise]) -> list[Note]:
     parts = []
     for each in moved[:3]:
         fraction = each.spread <= 1
-        items = "" if each.items is None else f", {each.items} answers differ"
+        items = "" if each.items is None else f", answers to {_counted(each.items, 'item')} differ"
         spread = text.number(each.spread, fraction=fraction)
         parts.append(f"{each.method} on {each.suite} {spread} between {each.runs} runs{items}")
     rest = f"; less on {len(moved) - 3} more" if len(moved) > 3 else ""

@@ -16,6 +16,7 @@ from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.sheet import Cell, Heading, Line, Sheet
 
 _BAR = 8
+_NARROWEST_NOTES = 40
 _NARROWEST_PICTURE = 72
 _STYLES = {"plain": "", "better": "green", "worse": "red", "missing": "bright_black", "warning": "yellow"}
 
@@ -99,6 +100,8 @@ class _Renderer:
         notes = Table.grid(padding=(0, 2, 0, 0))
         notes.add_column(style="bright_black", no_wrap=True)
         notes.add_column(style="bright_black", overflow="fold")
+        if self._limit is not None and self._limit < _NARROWEST_NOTES:
+            notes.width = _NARROWEST_NOTES  # a number that is broken in two is another number
         for note in self._sheet.notes:
             notes.add_row(self._words(note.mark, ""), self._words(note.words, ""))
         return notes
@@ -151,7 +154,7 @@ class _Renderer:
         pad = " " * (self._marks[index] + bool(self._marks[index]))
         title = self._words(heading.title + pad, "bold")
         if any(other.detail for other in self._sheet.headings):
-            title.append_text(self._words(f"\n{heading.detail}{pad}", "not bold bright_black"))
+            title.append("\n").append_text(self._words(f"{heading.detail}{pad}", "not bold bright_black"))
         return title
 
     def _cell(self, line: Line, cell: Cell, index: int, *, bars: bool) -> Text:
@@ -164,6 +167,8 @@ class _Renderer:
         return written
 
     def _words(self, words: str, style: str) -> Text:
+        if not words.isprintable():  # nobody's name or reason moves the cursor
+            words = "".join(letter if letter.isprintable() else "?" for letter in " ".join(words.split()))
         return Text(words if self._unicode else text.ascii_only(words), style=style)
 
 
