@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 
 from pkt_bench import views
 from pkt_bench.cli.board import board as command
 from pkt_bench.domain import Cell, Cost, Item, Knobs, Outcome, Run, Score
 from pkt_bench.errors import PktBenchError
 from pkt_bench.store import Store
+from pkt_bench.tui.board import print_boards
+from pkt_bench_leaderboards import sheet
 
 ALONE = """
 import sys
@@ -436,3 +439,22 @@ def test_a_view_that_is_not_there_is_refused_with_the_nearest(board, folder, mon
 
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("pkt-bench: no view is called 'our'. Did you mean 'ours'?\n  Saved: ours\n")
+
+
+def test_no_name_or_reason_can_move_the_cursor():
+    hostile = sheet.Sheet(
+        title="tiny\x1b[2J",
+        subtitle="",
+        headings=(sheet.Heading("method", "method", right=False), sheet.Heading("mean", "mean")),
+        lines=(sheet.Line((sheet.Cell("red\x1b[31m\r\nlora"), sheet.Cell("1.0")), group="kind \x07"),),
+        notes=(sheet.Note("¹", "failed:\x1b]0;title\x07 no\n\tmemory"),),
+        fixed=1,
+    )
+    sink = io.StringIO()
+
+    print_boards([hostile], Console(file=sink, width=80))
+
+    shown = sink.getvalue()
+    assert [letter for letter in shown if not letter.isprintable() and letter != "\n"] == []
+    assert "red?[31m lora" in shown
+    assert "failed:?]0;title? no memory" in shown

@@ -72,8 +72,11 @@ class Sheet:
 
     def sections(self) -> Iterator[tuple[str, tuple[Line, ...]]]:
         """The lines by what they stand under; one section without a name where they are not grouped."""
-        for group in dict.fromkeys(line.group for line in self.lines):
-            yield group, tuple(line for line in self.lines if line.group == group)
+        found: dict[str, list[Line]] = {}
+        for line in self.lines:
+            found.setdefault(line.group, []).append(line)
+        for group, lines in found.items():
+            yield group, tuple(lines)
 
 
 def sort_keys(board: Board) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pkt_bench.tui.console import UNBOUNDED, results
 from pkt_bench_leaderboards import text
-from pkt_bench_leaderboards.sheet import Cell, Heading, Line, Sheet
+from pkt_bench_leaderboards.sheet import Cell, Line, Sheet
 
 _BAR = 8
 _NARROWEST_NOTES = 40
@@ -77,7 +77,9 @@ class _Renderer:
     def parts(self) -> Iterator[RenderableType]:
         """Title, tables and notes, with space between."""
         title = self._words(self._sheet.title, "bold")
-        yield title.append_text(self._words(f"   {self._sheet.subtitle}", "bright_black"))
+        if self._sheet.subtitle:
+            title.append("   ").append_text(self._words(self._sheet.subtitle, "bright_black"))
+        yield title
         yield ""
         for table in self.tables():
             yield table
@@ -129,9 +131,10 @@ class _Renderer:
             border_style="bright_black",
         )
         shown = [*range(self._sheet.fixed), *indices]
+        detailed = any(self._sheet.headings[index].detail for index in shown)
         for index in shown:
             table.add_column(
-                self._heading(self._sheet.headings[index], index),
+                self._heading(index, detailed=detailed),
                 justify="right" if self._sheet.headings[index].right else "left",
                 no_wrap=True,
                 vertical="bottom",
@@ -150,10 +153,11 @@ class _Renderer:
         for index in shown:
             yield self._words(group, "bold") if index == named else Text()
 
-    def _heading(self, heading: Heading, index: int) -> Text:
+    def _heading(self, index: int, *, detailed: bool) -> Text:
+        heading = self._sheet.headings[index]
         pad = " " * (self._marks[index] + bool(self._marks[index]))
         title = self._words(heading.title + pad, "bold")
-        if any(other.detail for other in self._sheet.headings):
+        if detailed:
             title.append("\n").append_text(self._words(f"{heading.detail}{pad}", "not bold bright_black"))
         return title
 

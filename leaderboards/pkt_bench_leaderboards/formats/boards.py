@@ -13,6 +13,8 @@ from pkt_bench_leaderboards.formats import delimited
 from pkt_bench_leaderboards.schema import SCHEMA_VERSION
 from pkt_bench_leaderboards.statistics import Paired
 
+_LAID_OUT = 1_000
+
 CSV_COLUMNS = (
     "board",
     "pair",
@@ -82,7 +84,9 @@ def as_json(boards: Sequence[Board], filters: Mapping[str, str] | None = None) -
         "filters": dict(filters or {}),
         "boards": [_board(board) for board in boards],
     }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # laid out for the eye as long as an eye could follow: of many rows that takes most of a minute
+    indent = 1 if sum(len(board.rows) for board in boards) <= _LAID_OUT else None
+    return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_csv(boards: Sequence[Board], *, tabs: bool = False) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_STARTS_A_FORMULA = re.compile(r"[=+\-@\t\r]")
+_STARTS_A_FORMULA = frozenset("=+-@\t\r")
 
 
 def lines(heading: Sequence[str], rows: Iterable[Sequence[Any]], *, tabs: bool = False) -> str:
@@ -25,7 +24,7 @@ def lines(heading: Sequence[str], rows: Iterable[Sequence[Any]], *, tabs: bool =
 
 
 def _harmless(value: str) -> str:
-    if not _STARTS_A_FORMULA.match(value):
+    if value[:1] not in _STARTS_A_FORMULA:
         return value
     try:
         float(value)
