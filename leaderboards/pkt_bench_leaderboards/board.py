@@ -15,8 +15,10 @@ seeds of the suite's headline figure. The policies:
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,16 +68,35 @@ def boards(
     seen from all its runs. Boards come by pair; among those of a pair, whole ones before limited ones, then the newest
     first.
     """
+    with _no_collection():
+        return _boards(runs, items, suites, baseline)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """The fold makes many records and no cycles: a collector that goes through them again and again costs a third."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _boards(runs: pa.Table, items: pa.Table | None, suites: Collection[str], baseline: str) -> tuple[Board, ...]:
     found = groups(read_entries(runs))
     if suites:
         found = [group for group in (each.only(suites) for each in found) if group.entries or group.older]
     counted = [entry for group in found for entry in group.entries if entry.done]
     elsewhere = read_elsewhere(runs, counted)
     repeats = read_repeats(runs)
-    wanted = {_key_of(entry) for entry in counted}
-    wanted |= {figure.key for figures in elsewhere.values() for figure in figures}
-    wanted |= {run.key for found_runs in repeats for run in found_runs}
-    answers = read_answers(items, wanted) if items is not None else {}
+    answers: Mapping[ItemKey, Answers] = {}
+    if items is not None and items.num_rows:
+        wanted = {_key_of(entry) for entry in counted}
+        wanted |= {figure.key for figures in elsewhere.values() for figure in figures}
+        wanted |= {run.key for repeated in repeats for run in repeated}
+        answers = read_answers(items, wanted)
     beside = _Beside(answers, elsewhere, repeats)
     return tuple(_board(group, sets_apart(group, found), beside, baseline) for group in found)
 
@@ -97,7 +118,7 @@ def _board(group: Group, apart: tuple[str, ...], beside: _Beside, baseline: str)
         (row, suite): found
         for suite in suites
         for row, entries in runs[suite].items()
-        if (found := _answers_of(entries, beside.answers))
+        if beside.answers and (found := _answers_of(entries, beside.answers))
     }
     squares: _Squares = {
         column.suite: {
@@ -134,7 +155,7 @@ def _board(group: Group, apart: tuple[str, ...], beside: _Beside, baseline: str)
         )
         for row, entry in kinds.items()
     }
-    ranked, mean_note, gap_note = _with_means(contest, rows, columns, against)
+    ranked, notes = _with_means(contest, rows, columns, against)
     newest = group.newest
     return Board(
         pair=group.conditions.pair,
@@ -154,8 +175,9 @@ def _board(group: Group, apart: tuple[str, ...], beside: _Beside, baseline: str)
         baseline="" if against is None else labels[against],
         noise=noise(beside.repeats, columns, beside.answers),
         apart=apart,
-        mean_note=mean_note,
-        gap_note=gap_note,
+        mean_note=notes.mean,
+        gap_note=notes.gap,
+        place_note=notes.place,
     )
 
 
@@ -266,6 +288,14 @@ def _tested(
     return noted, filled
 
 
+class _Notes(NamedTuple):
+    """Why there is no mean, no gap closed of it, or no place by paired tests; empty where there is."""
+
+    mean: str = ""
+    gap: str = ""
+    place: str = ""
+
+
 class _Share(NamedTuple):
     closed: float | None = None
     low: float | None = None
@@ -346,21 +376,20 @@ def _gap_note(
 
 def _with_means(
     contest: Contest, rows: Mapping[RowKey, Row], columns: Sequence[Column], baseline: RowKey | None
-) -> tuple[list[Row], str, str]:
-    """Rows with mean, test, gap closed and place, best first; why there is no mean, and why no gap closed."""
+) -> tuple[list[Row], _Notes]:
+    """Rows with mean, test, gap closed and place, best first; what is not given, and why."""
     higher, suites = columns[0].higher_is_better, [column.suite for column in columns]
     if len(columns) > 1 and not all(column.fraction for column in columns):
         note = "the suites are not scored in the same unit"
-        return sorted(rows.values(), key=lambda row: row.label), note, note
+        return sorted(rows.values(), key=lambda row: row.label), _Notes(note, note)
     squares: _Squares = {
         suite: {key: row.squares[index] for key, row in rows.items()} for index, suite in enumerate(suites)
     }
     means = {key: found for key in rows if (found := _mean_of(key, squares, suites)) is not None}
     paired = contest.mean_against(baseline, means)
     gaps = _Gaps.of(contest, squares, suites, higher_is_better=higher)
-    standings = contest.standings(
-        {key: mean for key, mean in means.items() if contest.kinds[key].ranked}, suites, higher_is_better=higher
-    )
+    ranked = {key: mean for key, mean in means.items() if contest.kinds[key].ranked}
+    standings = contest.standings(ranked, suites, higher_is_better=higher)
     placed = []
     for key, row in rows.items():
         whole = _with_mean(contest, key, row, columns, means.get(key), paired.get(key), gaps)
@@ -370,7 +399,7 @@ def _with_means(
         placed.append(whole)
     sign = -1 if higher else 1
     placed.sort(key=lambda row: (row.mean is None, sign * (row.mean or 0), row.label))
-    return placed, "", gaps.note
+    return placed, _Notes(gap=gaps.note, place=contest.unpaired(list(ranked), suites))
 
 
 def _with_mean(

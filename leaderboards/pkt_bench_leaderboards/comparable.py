@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pkt_bench_leaderboards import text
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+T = TypeVar("T")
+
+
+class RowKey(NamedTuple):
+    """What makes two runs the same row of a board."""
+
+    method: str
+    version: str
+    distribution: str
+    settings: str
+
+
+class Conditions(NamedTuple):
+    """What all runs of a board have in common; known of a run even if it failed."""
+
+    pair: str
+    teacher_hash: str | None
+    student_hash: str | None
+    device: str | None
+    dtype: str | None
+    threads: int | None
+    batch_size: int | None
+    scorer: str | None
+    limit: int | None
 
 
 class Entry(NamedTuple):
@@ -65,6 +90,10 @@ class Entry(NamedTuple):
     documents_hash: str | None
     created_at: int
     comparability: str | None
+    row: RowKey
+    """The row of the board it belongs to."""
+    conditions: Conditions
+    """What it shares with every row of its board."""
 
     @property
     def done(self) -> bool:
@@ -85,39 +114,6 @@ class Entry(NamedTuple):
     def age(self) -> tuple[int, str]:
         """What puts entries in order of time, the newest last."""
         return (self.created_at, self.run_id)
-
-    @property
-    def row(self) -> RowKey:
-        """The row of the board it belongs to."""
-        return RowKey(self.method, self.method_version or "", self.distribution or "", self.settings)
-
-    @property
-    def conditions(self) -> Conditions:
-        """What it shares with every row of its board."""
-        return Conditions(*(getattr(self, name) for name in Conditions._fields))
-
-
-class RowKey(NamedTuple):
-    """What makes two runs the same row of a board."""
-
-    method: str
-    version: str
-    distribution: str
-    settings: str
-
-
-class Conditions(NamedTuple):
-    """What all runs of a board have in common; known of a run even if it failed."""
-
-    pair: str
-    teacher_hash: str | None
-    student_hash: str | None
-    device: str | None
-    dtype: str | None
-    threads: int | None
-    batch_size: int | None
-    scorer: str | None
-    limit: int | None
 
 
 @dataclass(frozen=True)
@@ -152,6 +148,11 @@ class Group:
         )
 
 
+# what an entry is made of beside the columns of its names
+_MADE = 2
+_ROW = ("method", "method_version", "distribution", "settings")
+
+
 def read_entries(runs: pa.Table) -> list[Entry]:
     """The rows a board is made of, from the attempt that counts for each cell, dated by the last attempt at it.
 
@@ -162,22 +163,65 @@ def read_entries(runs: pa.Table) -> list[Entry]:
 
     # null, which filter leaves out, where headline is unknown
     wanted = pc.or_kleene(pc.is_null(runs["task"]), runs["headline"])
-    table = runs.select(Entry._fields).filter(wanted)
-    columns = [
-        # microseconds since 1970 compare as well as times do, and cost a hundredth
-        (table[name].cast(pa.int64()) if name == "created_at" else table[name]).to_pylist()
-        for name in Entry._fields
-    ]
-    entries = [Entry(*values) for values in zip(*columns, strict=True)]
-    best: dict[str, tuple[bool, int, str]] = {}
+    names = Entry._fields[:-_MADE]
+    table = runs.select(names).filter(wanted).combine_chunks()
+    # microseconds since 1970 compare as well as times do, and cost a hundredth
+    columns = [_listed(table[name].cast(pa.int64()) if name == "created_at" else table[name]) for name in names]
+    rows = _together(columns, names, _ROW, lambda values: RowKey(*(value or "" for value in values)))
+    conditions = _together(columns, names, Conditions._fields, lambda values: Conditions(*values))
+    entries = list(map(Entry._make, zip(*columns, rows, conditions, strict=True)))
+    best: dict[str, Entry] = {}
     tried: dict[str, int] = {}
     for entry in entries:
         key = entry.cell_key
-        best[key] = max(entry.merit, best.get(key, entry.merit))
-        tried[key] = max(entry.created_at, tried.get(key, entry.created_at))
+        before = best.get(key)
+        if before is None:
+            best[key], tried[key] = entry, entry.created_at
+        else:
+            best[key] = max(before, entry, key=_merit)
+            tried[key] = max(entry.created_at, tried[key])
     return [
-        entry._replace(created_at=tried[entry.cell_key]) for entry in entries if entry.run_id == best[entry.cell_key][2]
+        entry if entry.created_at == tried[entry.cell_key] else entry._replace(created_at=tried[entry.cell_key])
+        for entry in entries
+        if entry.run_id == best[entry.cell_key].run_id
     ]
+
+
+def _merit(entry: Entry) -> tuple[bool, int, str]:
+    return entry.merit
+
+
+def _listed(column: pa.ChunkedArray) -> list[Any]:
+    """A column as Python values; words that repeat are made once."""
+    import pyarrow as pa
+
+    if not pa.types.is_string(column.type):
+        return column.to_pylist()
+    encoded = column.combine_chunks().dictionary_encode()
+    words = encoded.dictionary.to_pylist()
+    if len(words) == len(column):
+        return words
+    # an index of null is None, which is no index of a list
+    found = dict(enumerate(words)) | {None: None}
+    return [found[index] for index in encoded.indices.to_pylist()]
+
+
+def _together(
+    columns: Sequence[list[Any]],
+    names: Sequence[str],
+    wanted: Sequence[str],
+    make: Callable[[Sequence[Any]], T],
+) -> list[T]:
+    """What `make` gives of the named columns in each row, made once for rows in which they are alike."""
+    chosen = [columns[names.index(name)] for name in wanted]
+    made: dict[tuple[Any, ...], T] = {}
+    found = []
+    for values in zip(*chosen, strict=True):
+        known = made.get(values)
+        if known is None:
+            known = made[values] = make(values)
+        found.append(known)
+    return found
 
 
 def groups(entries: Iterable[Entry]) -> list[Group]:

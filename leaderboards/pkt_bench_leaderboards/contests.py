@@ -13,7 +13,7 @@ from pkt_bench_leaderboards.statistics import SIGNIFICANT, Answers, Paired, comp
 from pkt_bench_leaderboards.statistics.answers import lined_up, shared_documents
 from pkt_bench_leaderboards.statistics.family import corrected
 from pkt_bench_leaderboards.statistics.gap import Gap, Three
-from pkt_bench_leaderboards.statistics.paired import Differences, differences
+from pkt_bench_leaderboards.statistics.paired import Differences, differences, turned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,9 @@ class Contest:
             return {}
         rows = [row for row in self.kinds if row != baseline]
         every = {(row, suite): self.over(row, baseline, [suite]) for row in rows for suite in self.suites}
-        return self._families(every, lambda key: key[0])
+        less = {column.suite for column in self.columns if not column.higher_is_better}
+        found = self._families(every, lambda key: key[0])
+        return {key: turned(paired) if key[1] in less else paired for key, paired in found.items()}
 
     def mean_against(self, baseline: RowKey | None, rows: Iterable[RowKey]) -> dict[RowKey, Paired]:
         """The means of `rows` over all suites against that of the baseline; one family as in `against`."""
@@ -109,11 +111,18 @@ class Contest:
         difference. A row without a standard error has no place.
         """
         rows = list(means)
-        if len(rows) <= MOST_PAIRED:
+        if not self.unpaired(rows, suites):
             pairs = {(a, b): self.over(a, b, suites) for number, a in enumerate(rows) for b in rows[number + 1 :]}
             if all(len(found) == len(suites) for found in pairs.values()):
-                return _by_tests(rows, compare_all(pairs), higher_is_better=higher_is_better)
+                return _by_tests(rows, compare_all(pairs, independent=len(rows) - 1), higher_is_better=higher_is_better)
         return _by_errors(means, higher_is_better=higher_is_better)
+
+    def unpaired(self, rows: Sequence[RowKey], suites: Sequence[str]) -> str:
+        """Why not every pair of rows can be tested on the same items; empty where they can."""
+        if len(rows) > MOST_PAIRED:
+            return f"more than {MOST_PAIRED} rows"
+        lacking = sum(any((row, suite) not in self.answered for suite in suites) for row in rows)
+        return f"the answers of {lacking} of {len(rows)} rows are not at hand" if lacking and len(rows) > 1 else ""
 
     # ------------------------------------------------------------ the gap, and controls
 

@@ -12,7 +12,7 @@ from pkt_bench_leaderboards.items import ItemKey
 from pkt_bench_leaderboards.records import Column, Forgotten, Noise
 from pkt_bench_leaderboards.statistics import Answers, compare_all
 from pkt_bench_leaderboards.statistics.answers import lined_up, shared_documents
-from pkt_bench_leaderboards.statistics.paired import Differences, differences
+from pkt_bench_leaderboards.statistics.paired import Differences, differences, turned
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,8 +75,9 @@ def read_repeats(runs: pa.Table) -> list[list[Repeat]]:
     # a score that was taken over from another run is no second measurement
     stages = runs["stage_seconds"]
     made = pc.or_kleene(pc.is_null(stages), pc.invert(pc.match_substring(stages, "score (reused)")))
-    done = pc.and_kleene(pc.equal(runs["outcome"], "done"), pc.is_valid(runs["value"]))
-    untouched = pc.and_kleene(pc.equal(runs["paradigm"], "reference"), runs["headline"])
+    # by pattern, because a Python value as an argument imports pandas where it is installed
+    done = pc.and_kleene(pc.match_substring_regex(runs["outcome"], "^done$"), pc.is_valid(runs["value"]))
+    untouched = pc.and_kleene(pc.match_substring_regex(runs["paradigm"], "^reference$"), runs["headline"])
     table = runs.filter(pc.and_kleene(pc.and_kleene(untouched, done), made))
     found: dict[tuple[str, str], dict[str, Repeat]] = defaultdict(dict)
     for each in _rows(table, Repeat._fields):
@@ -124,7 +125,7 @@ def forgotten(
 
     `runs` are the runs of each square by suite and row.
     """
-    if student is None:
+    if student is None or not elsewhere:
         return {}
     tasks = _headlines(runs)
     untouched = _by_comparability(
@@ -143,7 +144,10 @@ def forgotten(
     tested = compare_all(family)
     by_row: dict[RowKey, list[Forgotten]] = defaultdict(list)
     for number, found in enumerate(lost):
-        by_row[found.row].append(replace(found.said, paired=tested.get(number)))
+        paired = tested.get(number)
+        if paired is not None and not found.said.higher_is_better:
+            paired = turned(paired)
+        by_row[found.row].append(replace(found.said, paired=paired))
     return {row: tuple(each) for row, each in by_row.items()}
 
 

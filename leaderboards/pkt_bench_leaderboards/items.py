@@ -22,6 +22,7 @@ def read_answers(items: pa.Table, wanted: Collection[ItemKey]) -> dict[ItemKey, 
     A document is its number and its hash: one that was edited pairs with nothing. One without a value is left out.
     """
     import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     table = items.select(COLUMNS)
@@ -32,22 +33,31 @@ def read_answers(items: pa.Table, wanted: Collection[ItemKey]) -> dict[ItemKey, 
     group = _codes(table, ("run_id", "task", "metric", "filter"))
     # from_dlpack, because pyarrow's to_numpy imports pandas where it is installed, which takes longer than the board
     values = np.from_dlpack(table["value"].combine_chunks())
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    order = np.lexsort((document, group))
+    group, document, values = group[order], document[order], values[order]
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    firsts = table.select(COLUMNS[:4]).take(pa.array(order[starts]))
+    keys = zip(*(firsts[name].to_pylist() for name in COLUMNS[:4]), strict=True)
+    repeated = bool(((np.diff(group) == 0) & (np.diff(document) == 0)).any())
+    alike: dict[bytes, NDArray[Any]] = {}
     found = {}
-    for rows in np.split(order, starts[1:]):
-        key: ItemKey = tuple(table[name][int(rows[0])].as_py() for name in COLUMNS[:4])
-        if key in wanted:
-            found[key] = _one_per_document(document[rows], values[rows])
+    for key, start, end in zip(keys, starts, [*starts[1:], group.size], strict=True):
+        if key not in wanted:
+            continue
+        documents, worth = document[start:end], values[start:end]
+        if repeated:
+            documents, worth = _one_per_document(documents, worth)
+        # runs that answered the same documents share them, which makes lining them up cheap
+        found[key] = Answers(alike.setdefault(documents.tobytes(), documents), worth)
     return found
 
 
-def _one_per_document(documents: NDArray[Any], values: NDArray[Any]) -> Answers:
+def _one_per_document(documents: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Repeats of a document count as their mean."""
     import numpy as np
 
     unique, where, repeats = np.unique(documents, return_inverse=True, return_counts=True)
-    return Answers(unique, np.bincount(where, weights=values) / repeats)
+    return unique, np.bincount(where, weights=values) / repeats
 
 
 def _codes(table: pa.Table, names: Iterable[str]) -> NDArray[Any]:

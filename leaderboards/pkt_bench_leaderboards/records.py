@@ -171,7 +171,8 @@ class Board:
     """What is ranked together: one pair under one set of conditions. Rows come in the order of the mean, best first.
 
     `apart` says in what it differs from the other boards of the pair; empty where there is only one. `mean_note` and
-    `gap_note` say why there is no mean, or no gap closed of the mean. `outcomes` counts cells.
+    `gap_note` say why there is no mean, or no gap closed of the mean, `place_note` why places are not by paired tests.
+    `outcomes` counts cells. Methods are tested against `baseline`, a label; empty where that is not on the board.
     """
 
     pair: str
@@ -193,3 +194,4 @@ class Board:
     apart: tuple[str, ...] = ()
     mean_note: str = ""
     gap_note: str = ""
+    place_note: str = ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+import operator
+from collections.abc import Mapping, Sequence
 
 from pkt_bench_leaderboards import statistics
 from pkt_bench_leaderboards.comparable import Entry
@@ -12,6 +14,7 @@ from pkt_bench_leaderboards.statistics.answers import is_right_or_wrong, lined_u
 
 # of a normal distribution, where only a standard error is known
 _TWO_SIDED = 1.959963984540054
+_COSTS = operator.attrgetter(*(field.name for field in dataclasses.fields(Costs)))
 
 
 def square_of(runs: Sequence[Entry], answers: Mapping[int, Answers] | None = None, *, fraction: bool = True) -> Square:
@@ -49,20 +52,11 @@ def square_of(runs: Sequence[Entry], answers: Mapping[int, Answers] | None = Non
 
 
 def costs_of(done: Sequence[Entry]) -> Costs:
-    """What these runs took, on average."""
-
-    def mean(values: Iterable[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        # a mean over some would pass for one over all
-        return sum(known) / len(known) if known and len(known) == len(done) else None
-
-    return Costs(
-        seconds=mean(entry.seconds for entry in done),
-        payload_bytes=mean(entry.payload_bytes for entry in done),
-        trainable_parameters=mean(entry.trainable_parameters for entry in done),
-        peak_rss_bytes=mean(entry.peak_rss_bytes for entry in done),
-        artifact_bytes=mean(entry.artifact_bytes for entry in done),
-    )
+    """What these runs took, on average; a mean over some would pass for one over all, and is not given."""
+    if not done:
+        return Costs()
+    columns = zip(*map(_COSTS, done), strict=True)
+    return Costs(*(None if None in values else sum(values) / len(values) for values in columns))
 
 
 def table_of(answers: Mapping[int, Answers]) -> statistics.Crossed | None:

@@ -1,4 +1,5 @@
 import pytest
+import scipy.stats
 
 from pkt_bench_leaderboards.board import boards
 
@@ -71,22 +72,19 @@ def test_rows_come_best_first_with_the_references_where_they_would_stand(worked,
     ]
 
 
-def test_places_of_a_suite_count_on_after_a_shared_one(worked, runs, row):
-    extra = [row("weak", "code", 0.2, 0.05), row("weak", "facts", 0.3, 0.05)]
-
-    rows = by_label(only(runs(*worked, *extra)))
-
-    assert [rows[name].squares[1].place for name in ("nuggets", "laten", "lora", "weak")] == [1, 2, 2, 4]
-    assert rows["weak"].place == 3
-
-
-def test_scores_that_are_written_alike_share_a_place(row, runs):
-    table = runs(row("a", "facts", 0.61449, 0.05), row("b", "facts", 0.61351, 0.05), row("c", "facts", 0.6149, 0.05))
+def test_without_answers_a_place_is_by_standard_errors_and_what_they_cannot_tell_apart_shares_it(row, runs):
+    table = runs(
+        row("far", "facts", 0.90, 0.03),
+        row("near", "facts", 0.62, 0.03),
+        row("nearer", "facts", 0.64, 0.03),
+        row("unsure", "facts", 0.99, None),
+    )
 
     rows = by_label(only(table))
 
-    # 61.4, 61.4 and 61.5
-    assert [rows[name].place for name in "abc"] == [2, 2, 1]
+    # 0.26 apart with an error of 0.042 is 6.1 of them, 0.02 is half of one; without an error nothing can be said
+    assert {name: rows[name].place for name in rows} == {"far": 1, "near": 2, "nearer": 2, "unsure": None}
+    assert only(table).place_note == "the answers of 4 of 4 rows are not at hand"
 
 
 def test_a_method_without_a_score_on_every_suite_has_neither_mean_nor_place(worked, runs):
@@ -461,3 +459,176 @@ def test_a_row_chosen_by_test_scores_has_no_place_and_says_so(row, runs):
     assert places == {"student": (None, None), "honest": (1, 1), "seer": (None, None)}
     said = [note.words for note in write(board).notes if note.mark == "oracle"]
     assert said == ["seer: chosen by test scores, so an upper bound and no place"]
+
+
+# ---------------------------------------------------------------- tests, places, controls, forgetting, noise
+
+
+@pytest.fixture
+def answered(row, runs, items):
+    """A board from what each method answered under each seed on suite `facts`: `{method: [[0, 1, ...], ...]}`."""
+
+    def make(methods, **given):
+        rows, worth = [], []
+        for method, seeds in methods.items():
+            for seed, values in enumerate(seeds):
+                each = row(
+                    method, "facts", sum(values) / len(values), 0.05, seed=seed, n=len(values), **given.get(method, {})
+                )
+                rows.append(each)
+                worth.append((each, values))
+        return runs(*rows), items(*worth)
+
+    return make
+
+
+RIGHT, WRONG = [1] * 40, [0] * 40
+
+
+def test_places_are_by_tests_of_all_pairs_and_say_who_is_beaten(answered):
+    half, less = [1] * 20 + [0] * 20, [1] * 19 + [0] * 21
+    board = only(*answered({"best": [RIGHT] * 3, "half": [half] * 3, "less": [less] * 3, "worst": [WRONG] * 3}))
+
+    rows = by_label(board)
+
+    # half and less differ by one item of 40, and that may be chance
+    assert {name: row.place for name, row in rows.items()} == {"best": 1, "half": 2, "less": 2, "worst": 4}
+    assert board.place_note == ""
+    assert rows["best"].beats == ("half", "less", "worst")
+    assert rows["half"].beats == ("worst",)
+
+
+def test_the_comparisons_of_a_board_are_corrected_together_and_the_teacher_is_none_of_them(answered):
+    # six items better and none worse: 2 / 2^6
+    better = [1] * 6 + [0] * 34
+    methods = {"student": [WRONG], "teacher": [RIGHT], **{name: [better] for name in ("a", "b")}}
+
+    rows = by_label(only(*answered(methods)))
+
+    assert rows["a"].paired.p == pytest.approx(2 / 64)
+    assert rows["a"].paired.p_holm == pytest.approx(2 * 2 / 64)
+    assert rows["teacher"].paired.p_holm == rows["teacher"].paired.p
+
+
+def test_another_row_can_be_the_baseline(answered):
+    table, worth = answered({"student": [WRONG], "lora": [RIGHT], "laten": [[1] * 30 + [0] * 10]})
+
+    (board,) = boards(table, worth, baseline="lora")
+    (without,) = boards(table, worth, baseline="nobody")
+
+    assert board.baseline == "lora"
+    assert by_label(board)["laten"].paired.difference == pytest.approx(-0.25)
+    assert by_label(board)["lora"].paired is None
+    assert without.baseline == ""
+    assert all(row.paired is None for row in without.rows)
+
+
+def test_the_error_of_several_seeds_comes_from_their_answers(answered):
+    seeds = [[1, 1, 0, 0] * 5, [1, 0, 1, 0] * 5, [1, 1, 1, 0] * 5]
+
+    square = by_label(only(*answered({"lora": seeds})))["lora"].squares[0]
+
+    # two-way table of 4 kinds of items (each 5 times) by 3 seeds, worked out: means 1, 2/3, 2/3, 0 and 1/2, 1/2, 3/4
+    grand = 7 / 12
+    ms_items = 3 * 5 * sum((x - grand) ** 2 for x in (1, 2 / 3, 2 / 3, 0)) / 19
+    ms_seeds = 20 * sum((x - grand) ** 2 for x in (1 / 2, 1 / 2, 3 / 4)) / 2
+    total = sum((x - grand) ** 2 for values in seeds for x in values)
+    ms_rest = (total - 19 * ms_items - 2 * ms_seeds) / 38
+    assert square.stderr == pytest.approx(((ms_items - ms_rest + ms_seeds) / 60) ** 0.5)
+    assert square.values == (0.5, 0.5, 0.75)
+    assert square.low < square.value < square.high
+
+
+def test_a_gap_that_the_same_items_cannot_tell_from_nothing_is_not_closed(answered):
+    teacher = [1] * 3 + [0] * 37
+
+    board = only(*answered({"student": [WRONG], "teacher": [teacher], "lora": [[1] * 2 + [0] * 38]}))
+
+    # three better and none worse: 2 / 2^3
+    assert board.gap_note == "teacher and student cannot be told apart (p = 0.25)"
+    assert by_label(board)["lora"].gap_closed is None
+
+
+def test_the_gap_closed_has_an_interval_and_the_references_have_none(answered):
+    methods = {"student": [WRONG], "teacher": [[1] * 30 + [0] * 10], "lora": [[1] * 15 + [0] * 25]}
+
+    rows = by_label(only(*answered(methods)))
+
+    assert rows["lora"].gap_closed == pytest.approx(0.5)
+    assert rows["lora"].gap_low < 0.5 < rows["lora"].gap_high
+    assert (rows["teacher"].gap_closed, rows["teacher"].gap_low) == (1.0, None)
+
+
+def test_a_method_is_set_against_its_controls_with_the_same_settings(answered):
+    kind = {"paradigm": "control", "control_of": "nuggets"}
+    methods = {"nuggets": [[1] * 30 + [0] * 10] * 3, "nuggets:noise": [[1] * 12 + [0] * 28] * 3}
+
+    rows = by_label(only(*answered(methods, **{"nuggets:noise": kind})))
+
+    (against,) = rows["nuggets"].controls
+    assert (against.label, against.method) == ("nuggets:noise", "nuggets")
+    assert against.paired.difference == pytest.approx(18 / 40)
+    assert against.paired.p_holm < 0.05
+    assert rows["nuggets:noise"].controls == ()
+
+
+def test_what_a_student_lost_on_another_suites_task_is_tested_against_the_untouched_one(row, runs, items):
+    elsewhere = {"task": "tiny_code", "headline": False, "comparability": "code", "n": 40}
+    rows = [
+        row("student", "facts", 0.5, 0.05, n=40),
+        row("student", "code", 1.0, 0.05, n=40),
+        row("lora", "facts", 0.5, 0.05, n=40),
+        {**row("lora", "facts", 0.25, 0.05), **elsewhere},
+    ]
+    worth = [RIGHT[:20] + WRONG[:20], RIGHT, RIGHT[:20] + WRONG[:20], RIGHT[:10] + WRONG[:30]]
+
+    board = only(runs(*rows), items(*zip(rows, worth, strict=True)))
+
+    (lost,) = by_label(board)["lora"].forgotten
+    assert (lost.suite, lost.task, lost.value, lost.student) == ("facts", "tiny_code", 0.25, 1.0)
+    assert lost.paired.difference == pytest.approx(-0.75)
+    # thirty worse and none better
+    assert lost.paired.p == pytest.approx(2 / 2**30)
+    assert by_label(board)["student"].forgotten == ()
+
+
+def test_repeats_of_an_untouched_model_show_the_noise_and_scores_taken_over_do_not(row, runs, items):
+    rows = [
+        row("student", "facts", 0.50, 0.05, seed=0, run_id="one", n=4),
+        row("student", "facts", 0.75, 0.05, seed=1, run_id="two", n=4),
+        row("student", "facts", 0.50, 0.05, seed=2, run_id="three", n=4, stage_seconds='{"score (reused)": 2.0}'),
+    ]
+    worth = [[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0]]
+
+    (noise,) = only(runs(*rows), items(*zip(rows, worth, strict=True))).noise
+
+    assert (noise.method, noise.suite, noise.runs, noise.spread, noise.items) == ("student", "facts", 2, 0.25, 1)
+
+
+def test_methods_that_are_ranked_on_several_suites_are_tested_on_their_mean(row, runs, items):
+    rows = [
+        row(method, suite, sum(values) / 40, 0.05, n=40)
+        for method, facts, code in (("student", WRONG, RIGHT), ("lora", [1] * 10 + [0] * 30, [1] * 38 + [0] * 2))
+        for suite, values in (("facts", facts), ("code", code))
+    ]
+    worth = [WRONG, RIGHT, [1] * 10 + [0] * 30, [1] * 38 + [0] * 2]
+
+    lora = by_label(only(runs(*rows), items(*zip(rows, worth, strict=True))))["lora"]
+
+    # ten of eighty better and two worse
+    assert (lora.paired.gained, lora.paired.lost, lora.paired.n) == (10, 2, 80)
+    assert lora.paired.difference == pytest.approx((10 / 40 - 2 / 40) / 2)
+    assert lora.paired.p == pytest.approx(scipy.stats.binomtest(10, 12).pvalue)
+
+
+def test_where_less_is_better_an_item_that_is_worth_less_is_gained(answered):
+    table, worth = answered(
+        {"student": [[3.0] * 40], "lora": [[2.0] * 30 + [4.0] * 10]},
+        student={"higher_is_better": False},
+        lora={"higher_is_better": False},
+    )
+
+    paired = by_label(only(table, worth))["lora"].squares[0].paired
+
+    assert (paired.gained, paired.lost) == (30, 10)
+    assert paired.difference == pytest.approx(-0.5)

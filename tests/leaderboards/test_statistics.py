@@ -4,11 +4,12 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from statsmodels.stats.contingency_tables import mcnemar
 
 from pkt_bench_leaderboards import statistics
-from pkt_bench_leaderboards.statistics import Answers
+from pkt_bench_leaderboards.statistics import Answers, signs
 
 
 def answers(*values):
@@ -77,15 +78,38 @@ def test_the_exact_distribution_is_that_of_all_signs(steps):
 
 
 def test_seeds_are_averaged_per_item_before_signs_are_flipped():
-    # items differ by 1, 1/2 and 1/2: of the 8 sign patterns only +++ and --- reach the sum of 2
+    # items differ by 1, 1/2 and 1/2, the same mean under both seeds: of the 8 sign patterns only +++ and --- reach 2
     seeds = [answers(1, 1, 0, 1), answers(1, 0, 1, 1)]
     student = [answers(0, 0, 0, 1)]
 
-    paired = statistics.paired_test(seeds, student)
+    paired = statistics.paired_test(seeds, student, fixed=True)
 
-    assert paired.p == pytest.approx(2 / 8)
+    assert paired.p >= 2 / 8
+    assert statistics.sign_flip_exact(np.array([2, 1, 1, 0])) == pytest.approx(2 / 8)
     assert paired.difference == pytest.approx(0.5)
-    assert paired.test == "exact sign-flip permutation"
+    assert paired.seeds == 2
+    assert paired.test == "exact sign-flip permutation; t over items and seeds"
+
+
+def test_the_test_is_mcnemars_as_statsmodels_has_it():
+    ours, theirs = answers(*[1] * 14, *[0] * 4, *[1] * 50, *[0] * 9), answers(*[0] * 14, *[1] * 4, *[1] * 50, *[0] * 9)
+    table = [[50, 14], [4, 9]]
+
+    paired = statistics.paired_test([ours], [theirs])
+
+    assert paired.p == pytest.approx(mcnemar(table, exact=True).pvalue, rel=1e-12)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=30, max_size=200))
+def test_the_transform_and_the_convolution_give_the_same_chances(steps):
+    steps = np.array(steps)
+    sizes, counts = np.unique(np.abs(steps[steps != 0]), return_counts=True)
+    assume(sizes.size)
+    observed = abs(int(steps.sum()))
+
+    by_transform = signs._by_transform(sizes, counts, int((sizes * counts).sum()), observed)
+
+    assert by_transform == pytest.approx(signs._by_convolution(sizes.tolist(), counts.tolist(), observed), abs=1e-9)
 
 
 def test_values_between_right_and_wrong_are_tested_by_drawn_signs_that_repeat():
@@ -116,7 +140,7 @@ def test_seeds_that_answered_in_different_orders_are_lined_up():
     shuffled = Answers(np.array([3, 1, 2]), np.array([0.0, 1.0, 1.0]))
     student = Answers(np.array([2, 3, 1]), np.array([1.0, 0.0, 0.0]))
 
-    paired = statistics.paired_test([first, shuffled], [student])
+    paired = statistics.paired_test([first, shuffled], [student], fixed=True)
 
     assert (paired.gained, paired.lost) == (1, 0)
     assert paired.difference == pytest.approx(1 / 3)

@@ -22,9 +22,10 @@ def shared_documents(runs: Sequence[Answers]) -> NDArray[Any]:
     """The documents (n,) that every run answered, in rising order."""
     import numpy as np
 
-    shared = np.sort(runs[0].documents)
+    first = runs[0].documents
+    shared = first if _rises(first) else np.sort(first)
     for run in runs[1:]:
-        if not (run.documents.shape == shared.shape and np.array_equal(run.documents, shared)):
+        if not _same(run.documents, shared):
             shared = np.intersect1d(shared, run.documents)
     return shared
 
@@ -35,12 +36,20 @@ def lined_up(runs: Sequence[Answers], documents: NDArray[Any]) -> NDArray[Any]:
 
     table = np.empty((documents.size, len(runs)))
     for column, run in enumerate(runs):
-        if run.documents.shape == documents.shape and np.array_equal(run.documents, documents):
+        if _same(run.documents, documents):
             table[:, column] = run.values
         else:
             order = np.argsort(run.documents)
             table[:, column] = run.values[order[np.searchsorted(run.documents, documents, sorter=order)]]
     return table
+
+
+def _same(documents: NDArray[Any], others: NDArray[Any]) -> bool:
+    return documents is others or (documents.size == others.size and bool((documents == others).all()))
+
+
+def _rises(documents: NDArray[Any]) -> bool:
+    return bool((documents[1:] > documents[:-1]).all())
 
 
 def by_seed(runs: Mapping[int, Answers] | Sequence[Answers]) -> Mapping[int, Answers]:

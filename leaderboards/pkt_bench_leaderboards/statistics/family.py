@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from pkt_bench_leaderboards.statistics.paired import Differences, Paired, paired_mean
+from pkt_bench_leaderboards.statistics.paired import Differences, Paired, SeedVariance, paired_mean
 
 K = TypeVar("K")
 
@@ -22,26 +22,30 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def pooled_seed_variance(family: Sequence[Differences]) -> float:
-    """What seeds add to a difference beyond chance, as the variance of one seed, on average over a family.
+def pooled_seed_variance(family: Sequence[Differences], independent: int) -> SeedVariance:
+    """How far seeds scatter, on average over a family of comparisons of which so many are `independent`.
 
-    Of a few seeds the variance is hardly known: by chance it comes out as nothing every third time. The average over
-    all comparisons of a board is known much better. 0 where no comparison has two seeds.
+    Of a few seeds that is hardly known; over all comparisons of a board it is known much better.
     """
-    found = [(suite.table.ms_seeds - suite.table.ms_rest) / suite.table.n for suite in family if _has_seeds(suite)]  # type: ignore[union-attr]
-    return max(0.0, sum(found) / len(found)) if found else 0.0
+    tables = [suite.table for suite in family if suite.table is not None and suite.table.seeds > 1]
+    if not tables:
+        return SeedVariance(0.0, 1)
+    variance = sum(table.ms_seeds / table.n for table in tables) / len(tables)
+    freedom = sum(table.seeds - 1 for table in tables) * min(1.0, independent / len(tables))
+    return SeedVariance(variance, max(1, int(freedom)))
 
 
-def compare_all(family: Mapping[K, Mapping[str, Differences]]) -> dict[K, Paired]:
+def compare_all(family: Mapping[K, Mapping[str, Differences]], *, independent: int | None = None) -> dict[K, Paired]:
     """Tests a family of comparisons, each on the mean over its suites (by name); p corrected after Holm.
 
-    The variance that seeds add on a suite is taken as no less than the family's average there.
+    How far seeds scatter on a suite is taken as no less than the family's average there. `independent` is how
+    many of the comparisons on a suite tell of seeds that no other tells of: of all pairs of k methods, k - 1.
     """
     suites = {suite for compared in family.values() for suite in compared}
-    variances = {
-        suite: pooled_seed_variance([compared[suite] for compared in family.values() if suite in compared])
-        for suite in suites
-    }
+    variances = {}
+    for suite in suites:
+        found = [compared[suite] for compared in family.values() if suite in compared]
+        variances[suite] = pooled_seed_variance(found, len(found) if independent is None else independent)
     tested = {
         key: paired_mean(list(compared.values()), [variances[suite] for suite in compared])
         for key, compared in family.items()
@@ -54,7 +58,3 @@ def corrected(family: Sequence[Paired]) -> list[Paired]:
     """The comparisons with p corrected for all of them."""
     ps = holm([paired.p for paired in family])
     return [replace(paired, p_holm=p) for paired, p in zip(family, ps, strict=True)]
-
-
-def _has_seeds(suite: Differences) -> bool:
-    return suite.table is not None and suite.table.seeds > 1

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench_leaderboards.statistics.crossed import LEVEL, crossed
+from pkt_bench_leaderboards.statistics.crossed import LEVEL, crossed, stretched
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,6 @@ def gap_is_settled(
 def gap_interval(suites: Sequence[Three], *, level: float = LEVEL) -> Gap | None:
     """The share of the gap that is closed in the mean over suites; None where the gap cannot be told from nothing."""
     import numpy as np
-    from scipy.special import stdtrit
 
     k = len(suites)
     if not k or any(suite.student.size < 2 for suite in suites):
@@ -70,11 +69,16 @@ def gap_interval(suites: Sequence[Three], *, level: float = LEVEL) -> Gap | None
         spread = np.cov(np.stack([own, -whole])) / (n * k**2)
         v0, v01, v1 = v0 + float(spread[0, 0]), v01 + float(spread[0, 1]), v1 + float(spread[1, 1])
         table = crossed(suite.method)
-        of_seeds += table.of_seeds / k**2 if table is not None else 0.0
-    tail = (1 + level) / 2
-    q = float(stdtrit(sum(suite.student.size - 1 for suite in suites), tail)) ** 2
-    few = sum(suite.method.shape[1] - 1 for suite in suites)
-    seeds = float(stdtrit(few, tail)) ** 2 * of_seeds if of_seeds else 0.0
+        if table is not None:
+            of_seeds += table.of_seeds / k**2
+            # what is chance within the items' part is counted with the seeds
+            v0 -= table.ms_rest / (n * table.seeds * k**2)
+    v0 = max(0.0, v0)
+    share = ahead / gap if gap else 0.0
+    items = max(0.0, v0 + 2 * share * v01 + share**2 * v1)
+    freedom, few = (sum(size - 1 for size in sizes) for sizes in zip(*(s.method.shape for s in suites), strict=True))
+    q, by_seeds = stretched(items, of_seeds, freedom, few, level=level)
+    seeds = by_seeds * of_seeds
     # (ahead - g gap)^2 <= q (v0 + 2 g v01 + g^2 v1) + seeds
     a = gap**2 - q * v1
     b = -2 * (ahead * gap + q * v01)
@@ -82,4 +86,4 @@ def gap_interval(suites: Sequence[Three], *, level: float = LEVEL) -> Gap | None
     if a <= 0:
         return None
     root = math.sqrt(max(0.0, b * b - 4 * a * c))
-    return Gap(ahead / gap, (-b - root) / (2 * a), (-b + root) / (2 * a))
+    return Gap(share, (-b - root) / (2 * a), (-b + root) / (2 * a))

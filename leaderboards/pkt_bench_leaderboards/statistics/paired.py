@@ -33,9 +33,10 @@ class Paired:
     """Two methods on the same `n` items and seeds: two-sided `p`, mean `difference` with its 95 % interval.
 
     `p_holm` is p corrected for all the comparisons of its family, null before that. `gained` and `lost` count the items
-    that got better and worse, `seeds` the seeds that both have (1: what another seed would give is unknown). With as
-    many items and seeds a difference of `detectable` is found four times out of five; to find the observed one as often
-    takes `items_needed` with these seeds or `seeds_needed` with these items, null where no number of them would do.
+    that are worth more and less (`turned` where less is better). `seeds` are those that both have; with 1, what another
+    seed would give is unknown. With as many items and seeds a difference of `detectable` is found four times out of
+    five; to find the observed one as often takes `items_needed` with these seeds or `seeds_needed` with these items,
+    null where no number of them would do.
     """
 
     p: float
@@ -52,6 +53,14 @@ class Paired:
     detectable: float | None = None
     items_needed: int | None = None
     seeds_needed: int | None = None
+
+
+@dataclass(frozen=True)
+class SeedVariance:
+    """How far the differences of single seeds scatter: their `variance`, and how many degrees of freedom tell it."""
+
+    variance: float
+    freedom: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,11 @@ def differences(
     return Differences(values, crossed(values), steps if whole else None)
 
 
+def turned(paired: Paired) -> Paired:
+    """The same, where less is better: what got more got worse."""
+    return replace(paired, gained=paired.lost, lost=paired.gained)
+
+
 def paired_test(
     method: Mapping[int, Answers] | Sequence[Answers],
     other: Mapping[int, Answers] | Sequence[Answers],
@@ -108,11 +122,11 @@ def paired_test(
     return None if found is None else paired_mean([found])
 
 
-def paired_mean(suites: Sequence[Differences], seed_variances: Sequence[float] | None = None) -> Paired:
+def paired_mean(suites: Sequence[Differences], family: Sequence[SeedVariance] | None = None) -> Paired:
     """Do two methods differ in the mean over suites, each with its own items?
 
-    `seed_variances` are what seeds add to a difference on each suite in a whole family of comparisons, as variances of
-    one seed. Without them, what these few seeds say is all that is known, and is stretched as in `crossed.interval`.
+    `family` is how far seeds scatter on each suite in a whole family of comparisons. Without it, what these few
+    seeds say is all that is known. Either is stretched by its own quantile, as in `crossed.interval`.
     """
     k = len(suites)
     means = [float(suite.values.mean()) for suite in suites]
@@ -129,7 +143,7 @@ def paired_mean(suites: Sequence[Differences], seed_variances: Sequence[float] |
         seeds=seeds,
     )
     tables = [suite.table for suite in suites if suite.table is not None]
-    return found if len(tables) < k else _with_seeds(found, tables, seed_variances)
+    return found if len(tables) < k else _with_seeds(found, tables, family)
 
 
 # ---------------------------------------------------------------- over items
@@ -154,24 +168,22 @@ def _over_items(suites: Sequence[Differences], each: Sequence[NDArray[Any]]) -> 
 # ---------------------------------------------------------------- over items and seeds
 
 
-def _with_seeds(found: Paired, tables: Sequence[Crossed], seed_variances: Sequence[float] | None) -> Paired:
-    from scipy.special import ndtri, stdtr, stdtrit
+def _with_seeds(found: Paired, tables: Sequence[Crossed], family: Sequence[SeedVariance] | None) -> Paired:
+    from scipy.special import ndtri, stdtrit
 
     k = len(tables)
     items = sum(table.of_items for table in tables) / k**2
     freedom = sum(table.n - 1 for table in tables)
     own = sum(table.of_seeds for table in tables) / k**2
-    if seed_variances is None or found.seeds < 2:
-        of_seeds, few = own, sum(table.seeds - 1 for table in tables)
-        width = stdtrit(freedom, (1 + LEVEL) / 2) ** 2 * items
-        width += stdtrit(few, (1 + LEVEL) / 2) ** 2 * of_seeds if of_seeds else 0.0
-        p = _p_of_both(found.difference, items, of_seeds, freedom, few)
-    else:
-        pairs = zip(tables, seed_variances, strict=True)
-        of_seeds = sum(max(table.of_seeds, variance / table.seeds) for table, variance in pairs) / k**2
-        width = stdtrit(freedom, (1 + LEVEL) / 2) ** 2 * (items + of_seeds)
-        stderr = math.sqrt(items + of_seeds)
-        p = 2 * float(stdtr(freedom, -abs(found.difference) / stderr)) if stderr else 0.0
+    few = sum(table.seeds - 1 for table in tables)
+    of_seeds = own
+    if family is not None and few:
+        pairs = zip(tables, family, strict=True)
+        of_seeds = sum(max(table.of_seeds, known.variance / table.seeds) for table, known in pairs) / k**2
+        few = sum(known.freedom for known in family)
+    width = float(stdtrit(freedom, (1 + LEVEL) / 2)) ** 2 * items
+    width += float(stdtrit(few, (1 + LEVEL) / 2)) ** 2 * of_seeds if of_seeds else 0.0
+    p = _p_of_both(found.difference, items, of_seeds, freedom, few)
     half = math.sqrt(width)
     several = found.seeds > 1
     reach = float(ndtri((1 + LEVEL) / 2) + ndtri(POWER))
@@ -183,7 +195,7 @@ def _with_seeds(found: Paired, tables: Sequence[Crossed], seed_variances: Sequen
         low=found.difference - half,
         high=found.difference + half,
         detectable=reach * math.sqrt(items + of_seeds),
-        items_needed=_items_needed(found.difference / reach, found.n, items, of_seeds),
+        items_needed=_items_needed(found.difference / reach, found.n, tables, of_seeds),
         seeds_needed=_seeds_needed(found.difference / reach, tables, of_seeds) if several else None,
     )
 
@@ -196,8 +208,8 @@ def _p_of_both(difference: float, items: float, seeds: float, freedom: int, few:
         return 1.0
     if not seeds:
         return 2 * float(stdtr(freedom, -abs(difference) / math.sqrt(items))) if items else 0.0
-    low, high = -700.0, 0.0
-    for _ in range(60):
+    low, high = -100.0, 0.0
+    for _ in range(40):
         middle = (low + high) / 2
         tail = math.exp(middle) / 2
         reached = float(stdtrit(freedom, tail)) ** 2 * items + float(stdtrit(few, tail)) ** 2 * seeds
@@ -205,17 +217,17 @@ def _p_of_both(difference: float, items: float, seeds: float, freedom: int, few:
     return math.exp(high)
 
 
-def _items_needed(effect: float, n: int, items: float, seeds: float) -> int | None:
-    """How many items find `effect` (in quantiles); None where seeds alone hide it."""
-    left = effect**2 - seeds
-    return math.ceil(n * items / left) if left > 0 else None
+def _items_needed(effect: float, n: int, tables: Sequence[Crossed], of_seeds: float) -> int | None:
+    """How many items find `effect` (in quantiles) with these seeds; None where seeds alone hide it."""
+    k = len(tables)
+    chance = sum(table.ms_rest / (table.n * table.seeds) for table in tables) / k**2
+    lasting = max(0.0, of_seeds - chance)
+    passing = sum(table.of_items for table in tables) / k**2 + of_seeds - lasting
+    left = effect**2 - lasting
+    return max(1, math.ceil(n * passing / left)) if left > 0 else None
 
 
 def _seeds_needed(effect: float, tables: Sequence[Crossed], of_seeds: float) -> int | None:
-    """How many seeds find `effect`; None where the items alone hide it, however many seeds answer them."""
-    k = len(tables)
-    lasting = sum(max(0.0, t.ms_items - t.ms_rest) / (t.n * t.seeds) for t in tables) / k**2
-    # with one seed: chance within items, and what seeds add
-    passing = sum(t.ms_rest / t.n for t in tables) / k**2 + of_seeds * min(t.seeds for t in tables)
-    left = effect**2 - lasting
-    return max(1, math.ceil(passing / left)) if left > 0 else None
+    """How many seeds find `effect` on these items; None where the items alone hide it, however many seeds answer."""
+    left = effect**2 - sum(table.of_items for table in tables) / len(tables) ** 2
+    return max(1, math.ceil(min(table.seeds for table in tables) * of_seeds / left)) if left > 0 else None
