@@ -14,6 +14,8 @@ from pkt_bench import __version__
 from pkt_bench.cli.board import board
 from pkt_bench.cli.cache import cache
 from pkt_bench.cli.compact import compact
+from pkt_bench.cli.compare import compare
+from pkt_bench.cli.completion import answering
 from pkt_bench.cli.ls import ls
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
@@ -31,6 +33,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(plan)
 app.command()(board)
+app.command()(compare)
 app.command()(compact)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
@@ -63,9 +66,11 @@ _USAGE: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ 
 def _obey() -> int | None:
     """Does what the command line asks; usage errors come to us, so that they are said like every other."""
     try:
-        return app(prog_name="pkt-bench", standalone_mode=False)
+        with answering():
+            code: int | None = app(prog_name="pkt-bench", standalone_mode=False)
     except _USAGE as error:
         return _say_usage(error)
+    return code
 
 
 def _say_usage(error: Any) -> int:  # noqa: ANN401 - see above

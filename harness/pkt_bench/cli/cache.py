@@ -8,11 +8,15 @@ from typing import Annotated
 
 import typer
 
+from pkt_bench.cli import completion
+
 cache = typer.Typer(
     no_args_is_help=True, help="See and remove stage results, which runs make again where they need them."
 )
 
-RunDir = Annotated[Path, typer.Argument(metavar="[RUN_DIR]", help="The run folder.")]
+RunDir = Annotated[
+    Path, typer.Argument(metavar="[RUN_DIR]", help="The run folder.", autocompletion=completion.run_folders)
+]
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 UNITS = {
     "b": 1,

@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from pkt_bench.cli import completion
+
 
 def compact(
-    run_dir: Annotated[Path, typer.Argument(metavar="[RUN_DIR]", help="The run folder.")] = Path("runs"),
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="[RUN_DIR]", help="The run folder.", autocompletion=completion.run_folders)
+    ] = Path("runs"),
 ) -> None:
     """Fold the files of single runs into few large ones; runs and boards may go on meanwhile."""
     import sys

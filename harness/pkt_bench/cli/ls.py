@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pkt_bench.cli import completion
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ls = typer.Typer(no_args_is_help=True, help="List what is installed, or what a run folder holds.")
 
 Plugin = Annotated[list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin.")]
-Format = Annotated[str, typer.Option("--format", help="table, json, csv or md.")]
+Format = Annotated[str, typer.Option("--format", help="table, json, csv or md.", autocompletion=completion.formats)]
 
 
 @ls.command()
@@ -153,9 +155,14 @@ def _service(
 
 @ls.command()
 def runs(
-    run_dir: Annotated[Path, typer.Argument(metavar="[RUN_DIR]", help="The run folder.")] = Path("runs"),
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="[RUN_DIR]", help="The run folder.", autocompletion=completion.run_folders)
+    ] = Path("runs"),
     outcome: Annotated[
-        list[str] | None, typer.Option("--outcome", metavar="failed,timeout", help="Only those that ended so.")
+        list[str] | None,
+        typer.Option(
+            "--outcome", metavar="failed,timeout", help="Only those that ended so.", autocompletion=completion.outcomes
+        ),
     ] = None,
     format: Format = "table",  # noqa: A002 - the flag's name
 ) -> None:

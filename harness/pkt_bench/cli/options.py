@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pkt_bench.cli import completion
+
 if TYPE_CHECKING:
     from pkt_bench.domain import Executor as ExecutorOffer
     from pkt_bench.planning import Plan
@@ -19,7 +21,13 @@ WHAT, HOW = "What to run", "How to run it"
 
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--methods", "--method", help="Methods, or all. (default: all)", rich_help_panel=WHAT),
+    typer.Option(
+        "--methods",
+        "--method",
+        help="Methods, or all. (default: all)",
+        autocompletion=completion.methods,
+        rich_help_panel=WHAT,
+    ),
 ]
 Controls = Annotated[
     list[str] | None,
@@ -27,18 +35,29 @@ Controls = Annotated[
         "--controls",
         metavar="all|NAME",
         help="Controls of these methods, to run beside them: pkt-bench ls controls. (default: none)",
+        autocompletion=completion.controls,
         rich_help_panel=WHAT,
     ),
 ]
 Pairs = Annotated[
     list[str] | None,
     typer.Option(
-        "--pair", "--pairs", help="Pairs by name, or TEACHER_DIR:STUDENT_DIR. (default: tiny)", rich_help_panel=WHAT
+        "--pair",
+        "--pairs",
+        help="Pairs by name, or TEACHER_DIR:STUDENT_DIR. (default: tiny)",
+        autocompletion=completion.pairs,
+        rich_help_panel=WHAT,
     ),
 ]
 Suites = Annotated[
     list[str] | None,
-    typer.Option("--suite", "--suites", help="Suites, or all. (default: all)", rich_help_panel=WHAT),
+    typer.Option(
+        "--suite",
+        "--suites",
+        help="Suites, or all. (default: all)",
+        autocompletion=completion.suites,
+        rich_help_panel=WHAT,
+    ),
 ]
 AlsoScore = Annotated[
     list[str] | None,
@@ -46,6 +65,7 @@ AlsoScore = Annotated[
         "--also-score",
         metavar="all|SUITE",
         help="Score every student on these suites too, to see what it forgot. (default: none)",
+        autocompletion=completion.suites,
         rich_help_panel=WHAT,
     ),
 ]
@@ -72,7 +92,13 @@ Budget = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="METHOD.FIELD=VALUE", help="A setting of a method.", rich_help_panel=WHAT),
+    typer.Option(
+        "--set",
+        metavar="METHOD.FIELD=VALUE",
+        help="A setting of a method.",
+        autocompletion=completion.settings,
+        rich_help_panel=WHAT,
+    ),
 ]
 Config = Annotated[
     Path | None,
@@ -82,7 +108,12 @@ Plugin = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin.", rich_help_panel=WHAT),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="The run folder. (default: runs)", rich_help_panel=HOW)]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", help="The run folder. (default: runs)", autocompletion=completion.run_folders, rich_help_panel=HOW
+    ),
+]
 Device = Annotated[str | None, typer.Option("--device", help="A torch device. (default: cpu)", rich_help_panel=HOW)]
 Dtype = Annotated[
     str | None,
@@ -106,13 +137,18 @@ Executor = Annotated[
     typer.Option(
         "--executor",
         help="process, inline, or one that a plugin offers. (default: process)",
+        autocompletion=completion.executors,
         rich_help_panel=HOW,
     ),
 ]
 Track = Annotated[
     list[str] | None,
     typer.Option(
-        "--track", metavar="NAME", help="Tell a tracker how the run goes. (default: none)", rich_help_panel=HOW
+        "--track",
+        metavar="NAME",
+        help="Tell a tracker how the run goes. (default: none)",
+        autocompletion=completion.trackers,
+        rich_help_panel=HOW,
     ),
 ]
 Slots = Annotated[
@@ -149,6 +185,7 @@ Retry = Annotated[
         "--retry",
         metavar="all|none|OUTCOME",
         help="Of cells tried before that are not done, run those again that ended so: failed,timeout. (default: all)",
+        autocompletion=completion.outcomes,
         rich_help_panel=HOW,
     ),
 ]
