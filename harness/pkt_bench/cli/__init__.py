@@ -17,6 +17,7 @@ from pkt_bench.cli.compact import compact
 from pkt_bench.cli.ls import ls
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
+from pkt_bench.cli.report import report
 from pkt_bench.cli.run import run
 from pkt_bench.errors import Interrupted, PktBenchError
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(plan)
 app.command()(board)
+app.command()(report)
 app.command()(compact)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
