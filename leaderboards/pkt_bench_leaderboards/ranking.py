@@ -5,7 +5,7 @@ blocks and k methods, two mean ranks differ at 5 % where they are apart by more 
 
     CD = q sqrt(k (k + 1) / (6 N)),   q = the 95 % point of the studentised range of k, divided by sqrt(2)
 
-J. Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 7 (2006), section 3.2.2. What is left out:
+J. Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 7 (2006), section 3.2.2. Left out are:
 
 - Untouched models, and rows of which a setting was chosen by test scores.
 - Of several boards of a pair that may not be ranked together, all but the first that has the suite.

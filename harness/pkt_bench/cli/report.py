@@ -91,7 +91,7 @@ def _defaults(ranked: Iterable[Board]) -> Mapping[str, Mapping[str, Any]]:
 
     from pkt_bench import plugins
 
-    offered = {offer.value.name: offer.value for offer in plugins.load().methods}
+    offered = {offer.item.name: offer.item for offer in plugins.load().methods}
     found: dict[str, Mapping[str, Any]] = {}
     for row in {row.method: row for board in ranked for row in board.rows}.values():
         method = offered.get(row.method)

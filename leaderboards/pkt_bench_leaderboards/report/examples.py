@@ -35,8 +35,8 @@ def _example(items: pa.Table, board: Board, index: int, runs: Sequence[Counted])
         return tag("p", f"{column.suite}: no run of it is done.")
     speakers: dict[str, Mapping[tuple[int, str], Mapping[str, Any]]] = {}
     for role, row in _speakers(board, index):
-        if (answers := _answers(items, row.label, column.suite, runs)) is not None:
-            speakers[role] = answers
+        if (found := _answers(items, row.label, column.suite, runs)) is not None:
+            speakers[role] = found
     if not speakers:
         return tag("p", f"{column.suite}: its answers are not recorded here.")
     shared = sorted(set.intersection(*(set(answers) for answers in speakers.values())))

@@ -119,7 +119,7 @@ def _panel(measure: Measure, cost: Cost, name: str) -> Markup | None:
 
 
 def _frame(measure: Measure, cost: Cost, x_axis: Axis, y_axis: Axis) -> list[Markup]:
-    parts = [words(LEFT, 14, f"{measure.unit} against {cost.name}", "title")]
+    parts = [words(LEFT, 14, measure.unit, "title")]
     for value, label in without_collisions(x_axis, lambda value: cost.written(value).replace(".0", "")):
         x = x_axis.at(value)
         parts.append(line(x, TOP, x, HEIGHT - BOTTOM, "grid"))

@@ -1,4 +1,4 @@
-"""What methods tried before they chose: validation losses by step and rate, or by rate, from the notes of their runs."""
+"""What methods tried before they chose, from the notes of their runs: losses by step and rate, or by rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.report.counted import Counted
@@ -18,7 +18,7 @@ _CHOSEN = {"step": ("step", "steps"), "rate": ("rate", "learning_rate")}
 
 @dataclass(frozen=True)
 class Grid:
-    """Losses of one run by (step, rate); without steps the step is None. `chosen` is the pair the run took, if known."""
+    """Losses of one run by (step, rate), the step None where there are none; `chosen`: what the run took."""
 
     what: str
     losses: Mapping[tuple[float | None, float], float]
@@ -52,8 +52,8 @@ def heat_maps(runs: Sequence[Counted]) -> Markup:
     if not maps:
         return Markup()
     words = (
-        "What methods noted of the settings they tried, the mean over seeds; darker is better. In brackets and framed: "
-        "by how many seeds it was chosen."
+        "What methods noted of the settings they tried, the mean over seeds; the stronger the colour the better. "
+        "In brackets and framed: by how many seeds it was chosen."
     )
     return join([tag("p", words, class_="note"), tag("div", *maps, class_="panels")])
 
@@ -116,7 +116,7 @@ def _cell(where: _Where, tried: _Tried) -> Markup:
 
 
 def _table(caption: str, head: Markup, body: Sequence[Markup]) -> Markup:
-    made = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body), class_="heat")
+    made = tag("table", tag("caption", tag("span", caption)), tag("thead", head), tag("tbody", *body), class_="heat")
     return scrolling(made, caption)
 
 
@@ -162,5 +162,5 @@ def _chosen(notes: Mapping[str, Any], *, has_steps: bool) -> _Where | None:
     return (float(step) if has_steps and step is not None else None, float(rate))
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -61,7 +61,11 @@ def table(headings: list[tuple[str, bool]], rows: list[list[str]], caption: str,
         for row in rows
     ]
     made = tag(
-        "table", tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", *body), class_=class_ or None
+        "table",
+        tag("caption", tag("span", caption)),
+        tag("thead", tag("tr", *head)),
+        tag("tbody", *body),
+        class_=class_ or None,
     )
     return scrolling(made, caption)
 

@@ -10,7 +10,7 @@ from pkt_bench_leaderboards.records import Board, Costs, Row
 
 @dataclass(frozen=True)
 class Point:
-    """One row under a measure: its figure with the 95 % interval and the seeds' own; `missing` says why there is none."""
+    """One row under a measure: its figure, 95 % interval and seeds; `missing` says why there is none."""
 
     row: Row
     value: float | None

@@ -76,8 +76,7 @@ def reproduce(board: Board, runs: Sequence[Counted], defaults: Mapping[str, Mapp
     shown = {run.label for run in runs}
     rows = [row for row in board.rows if row.label in shown]
     said = []
-    for group in _commands(rows):
-        lines.append(_command(board, group, runs, defaults))
+    lines += [_command(board, group, runs, defaults) for group in _commands(rows)]
     unknown = [row.label for row in rows if row.method not in defaults and row.settings not in {"", "{}"}]
     if len(versions) > 1:
         said.append(f"Runs were made with several versions: {', '.join(versions)}; the newest is named.")

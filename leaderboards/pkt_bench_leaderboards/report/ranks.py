@@ -89,13 +89,13 @@ def _diagram(ranking: Ranking, name: str) -> Markup:
         y = axis_y + 10 + 9 * number
         start, end = at(ranking.mean_ranks[first]) - 3, at(ranking.mean_ranks[last]) + 3
         parts.append(line(start, y, end, y, "clique"))
-    for number, (method, rank) in enumerate(zip(ranking.methods, ranking.mean_ranks, strict=True)):
+    for number, (method, mean_rank) in enumerate(zip(ranking.methods, ranking.mean_ranks, strict=True)):
         better = number < half
         # the outermost are the highest, so that no two leaders cross
         y = first_row + (number if better else count - 1 - number) * ROW
         edge = left - 10 if better else right + 10
-        parts.append(tag("path", d=f"M{at(rank):.2f} {axis_y:g} V{y:g} H{edge:g}", class_="leader"))
-        label = f"{method} {_written(rank)}"
+        parts.append(tag("path", d=f"M{at(mean_rank):.2f} {axis_y:g} V{y:g} H{edge:g}", class_="leader"))
+        label = f"{method} {_written(mean_rank)}"
         parts.append(words(edge + (-5 if better else 5), y + 4, label, "label", "end" if better else "start"))
     joined = "; ".join(", ".join(ranking.methods[first : last + 1]) for first, last in bars) or "none"
     listed = ", ".join(

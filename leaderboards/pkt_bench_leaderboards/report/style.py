@@ -29,8 +29,10 @@ a{color:var(--accent)}
 .scroll{overflow-x:auto;max-width:100%}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.875rem;margin:0}
-.scroll+.scroll,.scroll+p,details .scroll{margin-top:14px}
-caption{text-align:left;padding:0 0 8px;font-size:.875rem;max-width:75ch}
+.scroll+.scroll:not(.panel),.scroll+p,details .scroll{margin-top:14px}
+.panels>.scroll+.scroll{margin-top:0}
+caption{text-align:left;padding:0 0 8px;font-size:.875rem}
+caption span{display:block;position:sticky;left:0;width:fit-content;max-width:min(75ch,calc(100vw - 28px))}
 th,td{padding:5px 12px 5px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--rule);font-weight:400}
 thead th{font-weight:600;border-bottom:2px solid var(--ink);vertical-align:bottom;white-space:nowrap}
 th small{display:block;font-weight:400;color:var(--muted)}
@@ -43,8 +45,8 @@ tr.winner th{font-weight:650}
 .better,.better .marks{color:var(--good)}
 .worse,.worse .marks,.warning{color:var(--bad)}
 .missing{color:var(--muted)}
-th button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;text-align:inherit}
-th button::after{content:" \\2195";color:var(--muted)}
+th button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;text-align:inherit;
+text-decoration:underline dotted;text-underline-offset:3px}
 th[aria-sort=ascending] button::after{content:" \\2191"}
 th[aria-sort=descending] button::after{content:" \\2193"}
 dl{margin:14px 0 0}
@@ -65,7 +67,7 @@ svg{display:block;font-size:12px;font-variant-numeric:tabular-nums}
 svg text{fill:var(--ink)}
 svg .title{font-weight:600;font-size:13px}
 svg .tick,svg .axis,svg .muted{fill:var(--muted)}
-svg .muted{font-style:italic}
+svg .muted{font-style:italic;paint-order:stroke;stroke:var(--page);stroke-width:4px}
 svg .grid{stroke:var(--rule);stroke-width:1}
 svg .chance{stroke:var(--muted);stroke-dasharray:1 3;stroke-width:1.5}
 svg .reference{stroke:var(--ink);stroke-width:1.3;fill:none}
@@ -93,8 +95,8 @@ table.heat td.chosen{outline:2px solid var(--ink);outline-offset:-2px;font-weigh
 @media (max-width:600px){body{font-size:15px}main,header,footer{padding-left:14px;padding-right:14px}
 h1{font-size:1.5rem}h2{font-size:1.25rem}.verdict{padding-left:28px}
 dl.notes div{grid-template-columns:4.2em 1fr}}
-@media print{:root{--page:#fff;--ink:#000;--muted:#444;--rule:#bbb;--band:#f4f4f4}
-body{font-size:10pt}nav,th button::after{display:none}main,header,footer{max-width:none;padding:0}
+@media print{th button{text-decoration:none}:root{--page:#fff;--ink:#000;--muted:#444;--rule:#bbb;--band:#f4f4f4}
+body{font-size:10pt}nav{display:none}main,header,footer{max-width:none;padding:0}
 .scroll{overflow:visible}table{font-size:8pt}th,td{padding-right:6px}
 figure,tr,pre,svg{break-inside:avoid}h2,h3{break-after:avoid}
 svg{max-width:100%;height:auto}}
@@ -113,8 +115,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
   heads.forEach((head, at) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.append(...head.childNodes);
-    head.append(button);
+    button.append(head.firstChild);
+    head.prepend(button);
     button.addEventListener("click", () => {
       const up = head.getAttribute("aria-sort") !== "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));

@@ -33,7 +33,11 @@ def board_table(board: Board) -> Markup:
         kind = "reference" if line.reference else "winner" if line.winner else None
         body.append(tag("tr", *cells, class_=kind))
     made = tag(
-        "table", tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", *body), class_="board sortable"
+        "table",
+        tag("caption", tag("span", caption)),
+        tag("thead", tag("tr", *head)),
+        tag("tbody", *body),
+        class_="board sortable",
     )
     return join([scrolling(made, f"The board of {sheet.title}"), _notes(sheet)])
 

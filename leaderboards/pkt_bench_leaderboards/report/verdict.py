@@ -1,4 +1,4 @@
-"""The verdict in plain sentences: only what a corrected test found is called a difference, never a win from one seed."""
+"""The verdict in plain sentences: only what a corrected test found is a difference, and one seed makes no win."""
 
 from __future__ import annotations
 
@@ -91,29 +91,31 @@ def _lead(board: Board) -> list[str]:
     if len(rows) == 1:
         return [f"{rows[0].label} is the only method with a place, so there is no other to be ahead of."]
     if not tested(board):
-        return [
-            "Not every pair of methods could be tested on the same items, so places rest on standard errors alone, and "
-            "no method is said to be ahead of another."
-        ]
+        why = "Not every pair of methods could be tested on the same items, so places rest on standard errors alone"
+        return [f"{why}, and no method is said to be ahead of another."]
     return _first(standings(board))
 
 
 def _first(found: Sequence[Standing]) -> list[str]:
-    said = []
-    for each in found:
-        if len(each.ahead) == len(found) - 1:
-            said.append(f"{each.row.label} is significantly ahead of every other method with a place.")
+    said = [
+        f"{each.row.label} is significantly ahead of every other method with a place."
+        for each in found
+        if len(each.ahead) == len(found) - 1
+    ]
     if not said:
         first = [each.row.label for each in found if each.row.place == 1]
-        said.append("No method is significantly ahead of all others.")
-        if len(first) > 1:
-            said.append(f"The first place is shared: {listed(first)} have nobody significantly ahead of them.")
-        elif first:
-            said.append(f"{first[0]} has nobody significantly ahead of it.")
+        shared = f" {listed(first)} have nobody significantly ahead of them." if len(first) > 1 else ""
+        alone = f" {first[0]} has nobody significantly ahead of it." if len(first) == 1 else ""
+        said.append(f"No method is significantly ahead of all others.{shared}{alone}")
+    behind: dict[tuple[str, ...], list[str]] = {}
+    for each in found:
+        if each.ahead and len(each.ahead) < len(found) - 1:
+            behind.setdefault(tuple(sorted(each.ahead)), []).append(each.row.label)
+    order = [each.row.label for each in found]
     said += [
-        f"{each.row.label} is significantly ahead of {listed(each.ahead)}."
-        for each in found
-        if each.ahead and len(each.ahead) < len(found) - 1
+        f"{listed(names)} {'is' if len(names) == 1 else 'are each'} significantly ahead of "
+        f"{listed([label for label in order if label in others])}."
+        for others, names in behind.items()
     ]
     pairs = [
         f"{each.row.label} and {label}"
@@ -163,7 +165,7 @@ def _controls(board: Board) -> list[str]:
     without = [row.label for row in board.rows if _takes_from_teacher(row) and not row.controls]
     if without:
         said.append(
-            f"Without a control here: {listed(without)}. Whether it is the teacher's knowledge that counts there is not known."
+            f"Without a control here: {listed(without)}. Whether the teacher's knowledge counts there is not known."
         )
     return said
 
@@ -212,7 +214,8 @@ def _noise(board: Board) -> list[str]:
         most = max(each.runs for each in board.noise)
         return [f"Repeated runs of the untouched models, up to {most} each, gave the same score every time."]
     said = [
-        f"{each.method} on {each.suite} {text.number(each.spread, fraction=units.get(each.suite, True))} in {each.runs} runs"
+        f"{each.method} on {each.suite}, {each.runs} runs: "
+        f"{text.number(each.spread, fraction=units.get(each.suite, True))}"
         for each in loose
     ]
     return [f"Repeated runs of the same untouched model are this far apart: {'; '.join(said)}."]
