@@ -78,8 +78,11 @@ def board():
 
     def make(scores, suites=("a",), *, pair="tiny", rows=None, costs=None, higher=True, **given):
         def row(label):
+            cost = (costs or {}).get(label, Costs())
             squares = tuple(
-                Square("not run") if v is None else Square("done", v, 0.01, v - 0.02, v + 0.02, (0, 1), (v, v))
+                Square("not run")
+                if v is None
+                else Square("done", v, 0.01, v - 0.02, v + 0.02, (0, 1), (v, v), costs=cost)
                 for v in scores[label]
             )
             known = [square.value for square in squares if square.value is not None]
@@ -95,7 +98,7 @@ def board():
                 "variant": None,
                 "older_runs": 0,
                 "squares": squares,
-                "costs": (costs or {}).get(label, Costs()),
+                "costs": cost,
                 "mean": sum(known) / len(known) if len(known) == len(squares) else None,
             }
             return Row(**(fields | (rows or {}).get(label, {})))
