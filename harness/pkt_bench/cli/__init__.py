@@ -19,6 +19,7 @@ from pkt_bench.cli.completion import answering
 from pkt_bench.cli.ls import ls
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
+from pkt_bench.cli.report import report
 from pkt_bench.cli.run import run
 from pkt_bench.cli.views import views
 from pkt_bench.errors import Interrupted, PktBenchError
@@ -34,6 +35,7 @@ app.command()(run)
 app.command()(plan)
 app.command()(board)
 app.command()(compare)
+app.command()(report)
 app.command()(compact)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
