@@ -13,7 +13,7 @@ from pkt_bench_leaderboards.statistics import SIGNIFICANT, Answers, Paired, comp
 from pkt_bench_leaderboards.statistics.answers import lined_up, shared_documents
 from pkt_bench_leaderboards.statistics.family import corrected
 from pkt_bench_leaderboards.statistics.gap import Gap, Three
-from pkt_bench_leaderboards.statistics.paired import Differences, differences
+from pkt_bench_leaderboards.statistics.paired import Differences, differences, turned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,9 @@ class Contest:
             return {}
         rows = [row for row in self.kinds if row != baseline]
         every = {(row, suite): self.over(row, baseline, [suite]) for row in rows for suite in self.suites}
-        return self._families(every, lambda key: key[0])
+        less = {column.suite for column in self.columns if not column.higher_is_better}
+        found = self._families(every, lambda key: key[0])
+        return {key: turned(paired) if key[1] in less else paired for key, paired in found.items()}
 
     def mean_against(self, baseline: RowKey | None, rows: Iterable[RowKey]) -> dict[RowKey, Paired]:
         """The means of `rows` over all suites against that of the baseline; one family as in `against`."""

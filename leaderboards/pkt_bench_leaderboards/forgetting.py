@@ -12,7 +12,7 @@ from pkt_bench_leaderboards.items import ItemKey
 from pkt_bench_leaderboards.records import Column, Forgotten, Noise
 from pkt_bench_leaderboards.statistics import Answers, compare_all
 from pkt_bench_leaderboards.statistics.answers import lined_up, shared_documents
-from pkt_bench_leaderboards.statistics.paired import Differences, differences
+from pkt_bench_leaderboards.statistics.paired import Differences, differences, turned
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,7 +144,10 @@ def forgotten(
     tested = compare_all(family)
     by_row: dict[RowKey, list[Forgotten]] = defaultdict(list)
     for number, found in enumerate(lost):
-        by_row[found.row].append(replace(found.said, paired=tested.get(number)))
+        paired = tested.get(number)
+        if paired is not None and not found.said.higher_is_better:
+            paired = turned(paired)
+        by_row[found.row].append(replace(found.said, paired=paired))
     return {row: tuple(each) for row, each in by_row.items()}
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 UNKNOWN = "—"
+
+BLOCKS = "▁▂▃▄▅▆▇█"
 
 # what a terminal without Unicode gets instead
 _ASCII = {
@@ -14,8 +18,12 @@ _ASCII = {
     "▽": "(v)",
     "·": "|",
     "→": "->",
-    "█": "#",
     "░": ".",
+    "−": "-",
+    "×": "x",
+    # seeds as blocks, from low to high
+    **dict(zip("▁▂▃▄▅▆▇█", "_.-=+*%#", strict=True)),
+    "⁻": "-",
     **{digit: f"[{number}]" for number, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
 }
 
@@ -33,6 +41,50 @@ def score(value: float | None, stderr: float | None, *, fraction: bool) -> str:
         return UNKNOWN
     written = number(value, fraction=fraction)
     return written if stderr is None else f"{written} ± {number(stderr, fraction=fraction)}"
+
+
+def interval(low: float | None, high: float | None, *, fraction: bool) -> str:
+    """The ends of an interval, `[51.4, 73.8]`."""
+    if low is None or high is None:
+        return UNKNOWN
+    return f"[{number(low, fraction=fraction)}, {number(high, fraction=fraction)}]"
+
+
+def difference(value: float | None, *, fraction: bool) -> str:
+    """A figure less another, with its sign: `+2.1`, `-0.4`, `0.0`."""
+    if value is None:
+        return UNKNOWN
+    written = number(value, fraction=fraction)
+    return f"+{written}" if float(written) > 0 else written
+
+
+def percent_interval(low: float | None, high: float | None) -> str:
+    """The ends of an interval of shares, `[41, 77] %`."""
+    if low is None or high is None:
+        return UNKNOWN
+    ends = [percent(share).removesuffix(" %") for share in (low, high)]
+    return f"[{', '.join(ends)}] %"
+
+
+def count(value: float | None) -> str:
+    """A number of items, seeds or runs, `1,549`."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def blocks(values: Sequence[float], low: float, high: float) -> str:
+    """One block a value, the taller the nearer to `high`: `▁▆█`; where all could only be alike, `▄`."""
+    if high <= low:
+        return "▄" * len(values)
+    steps = [round((value - low) / (high - low) * (len(BLOCKS) - 1)) for value in values]
+    return "".join(BLOCKS[min(max(step, 0), len(BLOCKS) - 1)] for step in steps)
+
+
+def named(names: Collection[str], most: int = 8) -> str:
+    """Names in a row, the first few of many: `a, b, c and 12 more`."""
+    if len(names) <= most + 1:  # "and 1 more" would be no shorter
+        return ", ".join(names)
+    shown = list(names)[:most]
+    return f"{', '.join(shown)} and {len(names) - most} more"
 
 
 def percent(share: float | None) -> str:

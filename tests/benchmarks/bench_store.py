@@ -102,9 +102,9 @@ def peak():
 
 
 def board(root):
-    from pkt_bench.cli.board import board as command
+    from pkt_bench.cli.board import Options, show_board
 
-    command(root, format="json")
+    show_board(Options(str(root), format="json"))
 
 
 # ---------------------------------------------------------------- synthetic runs

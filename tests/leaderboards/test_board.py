@@ -619,3 +619,16 @@ def test_methods_that_are_ranked_on_several_suites_are_tested_on_their_mean(row,
     assert (lora.paired.gained, lora.paired.lost, lora.paired.n) == (10, 2, 80)
     assert lora.paired.difference == pytest.approx((10 / 40 - 2 / 40) / 2)
     assert lora.paired.p == pytest.approx(scipy.stats.binomtest(10, 12).pvalue)
+
+
+def test_where_less_is_better_an_item_that_is_worth_less_is_gained(answered):
+    table, worth = answered(
+        {"student": [[3.0] * 40], "lora": [[2.0] * 30 + [4.0] * 10]},
+        student={"higher_is_better": False},
+        lora={"higher_is_better": False},
+    )
+
+    paired = by_label(only(table, worth))["lora"].squares[0].paired
+
+    assert (paired.gained, paired.lost) == (30, 10)
+    assert paired.difference == pytest.approx(-0.5)

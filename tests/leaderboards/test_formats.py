@@ -1,11 +1,17 @@
 import csv
+import html.parser
 import io
 import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
 
 import pytest
 
 from pkt_bench_leaderboards import formats, sheet
 from pkt_bench_leaderboards.board import boards
+from pkt_bench_leaderboards.formats import latex
 
 
 @pytest.fixture
@@ -55,7 +61,12 @@ def test_one_seed_marks_a_difference_as_not_yet_a_win(found):
 
     # six items gained and none lost: p = 2 * 0.5^6
     assert cells(found[0])["lora"]["code"].written == "30.0 ± 5.0 △"
-    assert [note.words.rpartition("; ")[2] for note in written.notes if "△" in note.mark] == ["one seed: not yet a win"]
+    assert [note.words for note in written.notes if "△" in note.mark] == [
+        (
+            "better, worse than student on the same items: p < 0.05 after Holm over the 1 comparison on suites, "
+            "but from one seed: not yet a win"
+        )
+    ]
 
 
 def test_several_seeds_mark_a_difference_in_full(row, runs, items):
@@ -131,7 +142,7 @@ def test_what_a_method_does_not_say_it_took_is_unknown_and_not_zero(row, runs):
 def test_a_single_suite_shows_p_instead_of_a_mean(row, runs):
     keys = [heading.key for heading in sheet.write(boards(runs(row("lora", "code", 0.3, 0.05)))[0]).headings]
 
-    assert keys == ["place", "method", "code", "code p", "gap", "seconds", "moved", "trained", "seeds"]
+    assert keys == ["place", "method", "code", "code p", "gap", "gap 95 %", "seconds", "moved", "trained", "seeds"]
 
 
 @pytest.mark.parametrize(
@@ -211,3 +222,135 @@ def test_markdown_keeps_letters_that_mean_something_to_it(found):
 
     assert "ranks \\| do \\[not] fit" in markdown
     assert "tiny\\_code" in markdown
+
+
+# ---------------------------------------------------------------- HTML, LaTeX, TSV
+
+STRANGE = "<script>alert('1')</script> & 100 % of $x_1$ #2 {~^\\} [a] -- \"q\" | `b` 日本 é ø\n"
+
+
+@pytest.fixture
+def strange(found):
+    """The board with a method named by somebody who wants to be misread."""
+    board = found[0]
+    rows = tuple(replace(row, label=STRANGE, method=STRANGE) if row.method == "lora" else row for row in board.rows)
+    return replace(board, rows=rows, pair=STRANGE, teacher=STRANGE)
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.words, self.open = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] == ["td"]:
+            self.words.append(data)
+
+
+def test_a_page_has_every_cell_of_the_sheet(found):
+    written = sheet.write(found[0], everything=True)
+
+    page = Page(formats.as_html([written]))
+
+    assert page.words == [cell.written for line in written.lines for cell in line.cells if cell.written]
+    assert page.open == []
+
+
+def test_a_page_runs_nothing_loads_nothing_and_takes_names_for_words(strange):
+    page = formats.as_html([sheet.write(strange, group=("method",))], title=STRANGE)
+
+    read = Page(page)
+    assert {tag for tag, _ in read.tags}.isdisjoint({"script", "link", "img", "iframe", "a", "base"})
+    assert {name for _, attrs in read.tags for name in attrs} <= {
+        *("lang", "charset", "name", "content", "class", "scope", "colspan")
+    }
+    assert STRANGE.rstrip() in read.words
+    assert re.findall(r"url\(|@import|https?:", page) == []
+
+
+def test_a_fragment_is_the_sections_of_the_page(found):
+    written = [sheet.write(found[0])]
+
+    fragment = formats.as_html(written, fragment=True)
+
+    assert fragment.startswith("<section>")
+    assert fragment in formats.as_html(written)
+
+
+def test_latex_has_the_letters_that_mean_something_to_it_escaped():
+    assert latex.escaped("100 % of $x_1$ & #2 {~^}") == (
+        r"100 \% of \$x\_1\$ \& \#2 \{\textasciitilde{}\textasciicircum{}\}"
+    )
+    assert latex.escaped("61.5 ± 3.4 ▲¹² —") == r"61.5 $\pm$ 3.4 $\uparrow$$^{1}$$^{2}$ ---"
+    assert latex.escaped("\\ é 日") == r"\textbackslash{} \'{e} ?"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_in_a_bare_document_whatever_names_are_in_it(strange, tmp_path):
+    written = [sheet.write(strange, everything=True, group=("method",)), sheet.write(strange)]
+    letters = replace(written[1], subtitle="".join(latex._LETTERS) + "ßøØæÆàáâãäčç日")
+    body = formats.as_latex([*written, letters])
+    document = f"\\documentclass{{article}}\n\\begin{{document}}\n{body}\\end{{document}}\n"
+    (tmp_path / "board.tex").write_text(document, encoding="utf-8")
+
+    said = subprocess.run(
+        ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "board.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+
+    assert said.returncode == 0, said.stdout.decode(errors="replace")[-2000:]
+    assert b"Missing character" not in (tmp_path / "board.log").read_bytes()
+
+
+def test_tsv_has_the_lines_of_csv(strange):
+    commas = list(csv.reader(io.StringIO(formats.as_csv([strange]))))
+    tabs = list(csv.reader(io.StringIO(formats.as_csv([strange], tabs=True)), delimiter="\t"))
+
+    assert commas == tabs
+    assert len({len(line) for line in tabs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-lora", "'-lora"),
+        ("\t=1", "'\t=1"),
+        ("-9.3", "-9.3"),
+        ("+1e5", "+1e5"),
+        ("lora", "lora"),
+    ],
+)
+def test_text_that_a_spreadsheet_would_run_is_marked_as_text_and_numbers_stay(found, name, written):
+    board = replace(found[0], rows=(replace(found[0].rows[0], method=name, mean=-0.5),))
+
+    line = next(csv.DictReader(io.StringIO(formats.as_csv([board]))))
+
+    assert (line["method"], line["score"], float(line["value"])) == (written, "-50.0", -0.5)
+
+
+def test_groups_are_lines_of_their_own_in_markdown(found):
+    markdown = formats.as_markdown([sheet.write(found[0], group=("paradigm",))])
+
+    table = [line for line in markdown.splitlines() if line.startswith("| ")]
+    assert [line.split("|")[2].strip() for line in table if "paradigm" in line] == [
+        "**paradigm reference**",
+        "**paradigm language**",
+        "**paradigm control**",
+    ]
+    assert len({line.count(" | ") for line in table}) == 1

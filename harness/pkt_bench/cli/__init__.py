@@ -19,7 +19,9 @@ from pkt_bench.cli.completion import answering
 from pkt_bench.cli.ls import ls
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
+from pkt_bench.cli.report import report
 from pkt_bench.cli.run import run
+from pkt_bench.cli.views import views
 from pkt_bench.errors import Interrupted, PktBenchError
 
 app = typer.Typer(
@@ -33,10 +35,12 @@ app.command()(run)
 app.command()(plan)
 app.command()(board)
 app.command()(compare)
+app.command()(report)
 app.command()(compact)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
 app.add_typer(plugins, name="plugins")
+app.add_typer(views, name="views")
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - a flag's callback

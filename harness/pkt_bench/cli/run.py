@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 import typer
 
 from pkt_bench.cli import options
-from pkt_bench.cli.board import board as show_board
+from pkt_bench.cli.board import Options, show_board
 from pkt_bench.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def run(
             print(f"pkt-bench: {said}", file=sys.stderr)  # noqa: T201 - this is the command line
             raise typer.Exit(interrupted.exit_code)
         if not json:
-            show_board(request.out)
+            show_board(Options(str(request.out)))
         if plan.left or any(outcome not in {"done", "skipped"} for outcome in announcer.outcomes):
             raise typer.Exit(1)
 

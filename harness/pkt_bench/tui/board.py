@@ -13,10 +13,10 @@ from rich.text import Text
 
 from pkt_bench.tui.console import UNBOUNDED, results
 from pkt_bench_leaderboards import text
-from pkt_bench_leaderboards.sheet import Cell, Heading, Line, Sheet
+from pkt_bench_leaderboards.sheet import Cell, Line, Sheet
 
-_FIXED = 2  # place and method stand in front of every part
 _BAR = 8
+_NARROWEST_NOTES = 40
 _NARROWEST_PICTURE = 72
 _STYLES = {"plain": "", "better": "green", "worse": "red", "missing": "bright_black", "warning": "yellow"}
 
@@ -77,7 +77,9 @@ class _Renderer:
     def parts(self) -> Iterator[RenderableType]:
         """Title, tables and notes, with space between."""
         title = self._words(self._sheet.title, "bold")
-        yield title.append_text(self._words(f"   {self._sheet.subtitle}", "bright_black"))
+        if self._sheet.subtitle:
+            title.append("   ").append_text(self._words(self._sheet.subtitle, "bright_black"))
+        yield title
         yield ""
         for table in self.tables():
             yield table
@@ -86,7 +88,7 @@ class _Renderer:
 
     def tables(self) -> Iterator[Table]:
         """One table with bars if it fits; if it does not, without; then in as few parts as fit."""
-        every = list(range(_FIXED, len(self._sheet.headings)))
+        every = list(range(self._sheet.fixed, len(self._sheet.headings)))
         with_bars = self._table(every, bars=True)
         if self._unicode and self._console.is_terminal and self._fits(with_bars):
             yield with_bars
@@ -100,6 +102,8 @@ class _Renderer:
         notes = Table.grid(padding=(0, 2, 0, 0))
         notes.add_column(style="bright_black", no_wrap=True)
         notes.add_column(style="bright_black", overflow="fold")
+        if self._limit is not None and self._limit < _NARROWEST_NOTES:
+            notes.width = _NARROWEST_NOTES  # a number that is broken in two is another number
         for note in self._sheet.notes:
             notes.add_row(self._words(note.mark, ""), self._words(note.words, ""))
         return notes
@@ -112,7 +116,7 @@ class _Renderer:
                 yield part
                 part = []
             part.append(index)
-        if part:
+        if part or not indices:
             yield part
 
     def _fits(self, table: Table) -> bool:
@@ -126,24 +130,35 @@ class _Renderer:
             header_style="bold",
             border_style="bright_black",
         )
-        shown = [*range(_FIXED), *indices]
+        shown = [*range(self._sheet.fixed), *indices]
+        detailed = any(self._sheet.headings[index].detail for index in shown)
         for index in shown:
             table.add_column(
-                self._heading(self._sheet.headings[index], index),
+                self._heading(index, detailed=detailed),
                 justify="right" if self._sheet.headings[index].right else "left",
                 no_wrap=True,
                 vertical="bottom",
             )
-        for line in self._sheet.lines:
-            cells = (self._cell(line, line.cells[index], index, bars=bars) for index in shown)
-            table.add_row(*cells, style=_line_style(line))
+        for group, lines in self._sheet.sections():
+            if group:
+                table.add_row(*self._group(group, shown))
+            for line in lines:
+                cells = (self._cell(line, line.cells[index], index, bars=bars) for index in shown)
+                table.add_row(*cells, style=_line_style(line))
         return table
 
-    def _heading(self, heading: Heading, index: int) -> Text:
+    def _group(self, group: str, shown: list[int]) -> Iterator[Text]:
+        """The line that lines stand under: its name where names stand, in the first column of words."""
+        named = next((index for index in shown if not self._sheet.headings[index].right), shown[0])
+        for index in shown:
+            yield self._words(group, "bold") if index == named else Text()
+
+    def _heading(self, index: int, *, detailed: bool) -> Text:
+        heading = self._sheet.headings[index]
         pad = " " * (self._marks[index] + bool(self._marks[index]))
         title = self._words(heading.title + pad, "bold")
-        if any(other.detail for other in self._sheet.headings):
-            title.append_text(self._words(f"\n{heading.detail}{pad}", "not bold bright_black"))
+        if detailed:
+            title.append("\n").append_text(self._words(f"{heading.detail}{pad}", "not bold bright_black"))
         return title
 
     def _cell(self, line: Line, cell: Cell, index: int, *, bars: bool) -> Text:
@@ -156,6 +171,8 @@ class _Renderer:
         return written
 
     def _words(self, words: str, style: str) -> Text:
+        if not words.isprintable():  # nobody's name or reason moves the cursor
+            words = "".join(letter if letter.isprintable() else "?" for letter in " ".join(words.split()))
         return Text(words if self._unicode else text.ascii_only(words), style=style)
 
 

@@ -33,9 +33,10 @@ class Paired:
     """Two methods on the same `n` items and seeds: two-sided `p`, mean `difference` with its 95 % interval.
 
     `p_holm` is p corrected for all the comparisons of its family, null before that. `gained` and `lost` count the items
-    that got better and worse, `seeds` the seeds that both have (1: what another seed would give is unknown). With as
-    many items and seeds a difference of `detectable` is found four times out of five; to find the observed one as often
-    takes `items_needed` with these seeds or `seeds_needed` with these items, null where no number of them would do.
+    that are worth more and less (`turned` where less is better). `seeds` are those that both have; with 1, what another
+    seed would give is unknown. With as many items and seeds a difference of `detectable` is found four times out of
+    five; to find the observed one as often takes `items_needed` with these seeds or `seeds_needed` with these items,
+    null where no number of them would do.
     """
 
     p: float
@@ -103,6 +104,11 @@ def differences(
     values[abs(values) < 1e-12] = 0.0
     whole = is_right_or_wrong(left) and is_right_or_wrong(right)
     return Differences(values, crossed(values), steps if whole else None)
+
+
+def turned(paired: Paired) -> Paired:
+    """The same, where less is better: what got more got worse."""
+    return replace(paired, gained=paired.lost, lost=paired.gained)
 
 
 def paired_test(
