@@ -186,15 +186,12 @@ def _number(line: Line, value: float) -> str:
 
 
 def _delta(line: Line) -> str:
-    shown = _number(line, line.delta)
-    return f"+{shown}" if float(shown) > 0 else shown
+    return text.difference(line.delta, fraction=line.fraction)
 
 
 def _interval(line: Line) -> str:
-    paired = line.paired
-    if paired is None or paired.low is None or paired.high is None:
-        return text.UNKNOWN
-    return f"[{_number(line, paired.low)}, {_number(line, paired.high)}]"
+    low, high = (line.paired.low, line.paired.high) if line.paired else (None, None)
+    return text.interval(low, high, fraction=line.fraction)
 
 
 def _mark(line: Line, tone: Tone) -> str:
