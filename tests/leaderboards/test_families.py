@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -24,6 +24,7 @@ def answered(random, chances):
     return {seed: Answers(np.arange(len(values)), values[:, seed]) for seed in range(values.shape[1])}
 
 
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30).map(tuple))
 def test_holm_is_statsmodels_holm(ps):
     assert holm(ps) == pytest.approx(multipletests(ps, method="holm")[1], abs=1e-12)

@@ -66,6 +66,22 @@ def test_the_interval_of_a_share_is_wilsons(right):
     assert found == pytest.approx(proportion_confint(right, 400, method="wilson"), abs=4e-4)
 
 
+def test_seeds_that_tie_by_chance_make_nothing_certain():
+    # three seeds of the same score, and items that differ less than chance
+    values = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=float)
+
+    table = statistics.crossed(values)
+    mixed = statistics.crossed(np.vstack([values, [[1, 1, 1]], [[0, 0, 0]]]))
+    low, high = statistics.interval([mixed])
+
+    assert (table.ms_items, table.ms_seeds) == pytest.approx((0, 0))
+    assert mixed.ms_rest > mixed.ms_items > 0
+    means = np.array([1 / 3] * 6 + [1, 0])
+    ms_items = 3 * means.var(ddof=1)
+    assert mixed.stderr == pytest.approx((ms_items / 2 / 24) ** 0.5)
+    assert high - low == pytest.approx(2 * scipy.stats.t.ppf(0.975, 7) * mixed.stderr)
+
+
 def test_seeds_that_agree_in_everything_say_no_more_than_one():
     one = np.random.default_rng(3).integers(0, 2, (50, 1)).astype(float)
 

@@ -40,8 +40,12 @@ class Crossed:
 
     @property
     def of_items(self) -> float:
-        """The part of the mean's variance that no more seeds would average out."""
-        return max(0.0, self.ms_items - self.ms_rest) / (self.n * self.seeds)
+        """The part of the mean's variance that no more seeds would average out.
+
+        Seeds that happen to tie make nothing certain: both parts together are never less than half of what there would
+        be if seeds played no part, `ms_items`.
+        """
+        return max(0.0, self.ms_items - self.ms_rest, self.ms_items / 2 - self.ms_seeds) / (self.n * self.seeds)
 
     @property
     def of_seeds(self) -> float:

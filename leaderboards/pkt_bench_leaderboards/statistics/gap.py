@@ -61,7 +61,7 @@ def gap_interval(suites: Sequence[Three], *, level: float = LEVEL) -> Gap | None
     if not k or any(suite.student.size < 2 for suite in suites):
         return None
     # of a share g the tested mean is `ahead - g * gap`, its items' part of the variance `v0 + 2 g v01 + g^2 v1`
-    ahead = gap = v0 = v01 = v1 = of_seeds = 0.0
+    ahead = gap = v0 = v01 = v1 = of_seeds = chance = 0.0
     for suite in suites:
         n = suite.student.size
         own, whole = suite.method.mean(axis=1) - suite.student, suite.teacher - suite.student
@@ -72,8 +72,8 @@ def gap_interval(suites: Sequence[Three], *, level: float = LEVEL) -> Gap | None
         if table is not None:
             of_seeds += table.of_seeds / k**2
             # what is chance within the items' part is counted with the seeds
-            v0 -= table.ms_rest / (n * table.seeds * k**2)
-    v0 = max(0.0, v0)
+            chance += table.ms_rest / (n * table.seeds * k**2)
+    v0 = max(v0 - chance, v0 / 2)
     share = ahead / gap if gap else 0.0
     items = max(0.0, v0 + 2 * share * v01 + share**2 * v1)
     freedom, few = (sum(size - 1 for size in sizes) for sizes in zip(*(s.method.shape for s in suites), strict=True))
