@@ -117,7 +117,9 @@ def _of_places(board: Board) -> list[Note]:
         return []
     words = "place: one more than the number of methods that are significantly ahead; methods that cannot be told "
     words += "apart share it"
-    if any(row.beats for row in board.rows):
+    if board.place_note:
+        words += f"; not by paired tests: {board.place_note}"
+    elif any(row.beats for row in board.rows):
         words += " (every pair on the same items, p < 0.05 after Holm)"
     return [Note("#", words)]
 
