@@ -184,7 +184,7 @@ def _of_gaps(board: Board) -> list[Note]:
     elif board.gap_note and not board.mean_note:
         found.append(Note("gap", f"not given: {board.gap_note}"))
     if len(board.columns) > 1:
-        noted = [column for column in board.columns if column.gap_note]
+        noted = [column for column in board.columns if column.gap_note not in {"", board.gap_note}]
         found += [Note("gap", f"not given on {column.suite}: {column.gap_note}") for column in noted[:MOST_LINES]]
         if len(noted) > MOST_LINES:
             found.append(Note("gap", f"not given on {len(noted) - MOST_LINES} more suites"))
