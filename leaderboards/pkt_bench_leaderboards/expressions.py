@@ -7,7 +7,8 @@
 `and`, `or`, `not`; `==`, `!=`, `<`, `<=`, `>`, `>=`, also in chains; `in` and `not in` with a list; numbers, quoted
 text, `True`, `False`, `None`; columns, and fields of columns that hold JSON (`settings.rank`); `column('any name')`
 for a column whose name is no word; `like(column, pattern)` with `*` for any letters and `?` for one. Right of `==`,
-`!=` and `in` a word that is no column is text. Times are compared with text: '2026-01-31' or '2026-01-31 18:00', UTC.
+`!=` and `in` a word that is no column is text; one that may be either is refused. Times are compared with text:
+'2026-01-31' or '2026-01-31 18:00', in UTC.
 
 Null is unknown, and so is every comparison with it, `!=` too: `is None` asks for it. Values of two kinds are never
 equal, and which of them is larger is unknown. A row of which it is unknown whether the filter holds is left out.
@@ -444,6 +445,8 @@ class _Reader:
             return Not(found) if isinstance(sign, ast.NotIn) else found
         equality = isinstance(sign, ast.Eq | ast.NotEq)
         right = self._value(right_node, depth, words=equality)
+        if equality:
+            self._check_word(right_node, left, right)
         if isinstance(sign, ast.Is | ast.IsNot) and right is not None:
             self._refuse(right_node, "only None can be asked for with 'is'; write == for everything else")
         if right is None or left is None:
@@ -468,6 +471,7 @@ class _Reader:
         options = []
         for each in node.elts:
             option = self._value(each, depth, words=True)
+            self._check_word(each, left, option)
             if option is None:
                 self._refuse(each, "None is equal to nothing; write: ... or COLUMN is None")
             self._check_kinds(each, left, option, ordered=False)
@@ -586,6 +590,14 @@ class _Reader:
             self._refuse(node, said)
         if ordered and "truth" in {ours, theirs}:
             self._refuse(node, "True and False have no order; write == or !=")
+
+    def _check_word(self, node: ast.expr, left: Value | None, right: Value | None) -> None:
+        """Refuses a word that may well be meant as text and is a column too: `method != student`."""
+        ours, theirs = self._kind_of(left), self._kind_of(right)
+        beside_text = ours == "text" and theirs is not None
+        if isinstance(node, ast.Name) and isinstance(right, Field) and (beside_text or (not ours and theirs == "text")):
+            word = node.id
+            self._refuse(node, f"write '{word}' for the text, or column('{word}') for the column of that name")
 
     def _described(self, value: Value) -> str:
         if isinstance(value, Literal):

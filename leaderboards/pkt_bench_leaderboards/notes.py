@@ -117,7 +117,9 @@ def _of_places(board: Board) -> list[Note]:
         return []
     words = "place: one more than the number of methods that are significantly ahead; methods that cannot be told "
     words += "apart share it"
-    if any(row.beats for row in board.rows):
+    if board.place_note:
+        words += f"; not by paired tests: {board.place_note}"
+    elif any(row.beats for row in board.rows):
         words += " (every pair on the same items, p < 0.05 after Holm)"
     return [Note("#", words)]
 
@@ -182,7 +184,7 @@ def _of_gaps(board: Board) -> list[Note]:
     elif board.gap_note and not board.mean_note:
         found.append(Note("gap", f"not given: {board.gap_note}"))
     if len(board.columns) > 1:
-        noted = [column for column in board.columns if column.gap_note]
+        noted = [column for column in board.columns if column.gap_note not in {"", board.gap_note}]
         found += [Note("gap", f"not given on {column.suite}: {column.gap_note}") for column in noted[:MOST_LINES]]
         if len(noted) > MOST_LINES:
             found.append(Note("gap", f"not given on {len(noted) - MOST_LINES} more suites"))

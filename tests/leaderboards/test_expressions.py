@@ -86,7 +86,7 @@ def test_a_filter_leaves_the_rows_of_which_it_is_known_to_hold(text, expected):
 
 
 def test_an_expression_names_the_columns_it_asks_each_once():
-    found = parse("settings.rank == 8 and method in (lora, student) and settings.rate < value", KINDS)
+    found = parse("settings.rank == 8 and method in (lora, column('student')) and settings.rate < value", KINDS)
 
     assert found.names == ("settings", "method", "student", "value")
 
@@ -124,6 +124,11 @@ def test_a_mapping_may_hold_what_was_read_from_the_json_of_a_column():
         ("n < None", 4, "None is unknown, and has no order; write: is None"),
         ("headline < True", 11, "True and False have no order"),
         ("seed + 1 == 2", 0, "nothing is calculated here;"),
+        # no filter that says something else than it seems to
+        ("method != student", 10, "write 'student' for the text, or column('student') for the column of that name"),
+        ("paradigm == headline", 12, "write 'headline' for the text, or column('headline') for the column"),
+        ("settings.start == student", 18, "write 'student' for the text, or column('student') for the column"),
+        ("method in (lora, teacher)", 17, "write 'teacher' for the text, or column('teacher') for the column"),
         ("like(method, lora)", 13, "like takes a column and a pattern in quotes"),
         ("seed.deep == 1", 0, "'seed' is a number and has no fields"),
         ("method == lora and", 18, "this is where it stops making sense"),

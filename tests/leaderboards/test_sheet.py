@@ -183,7 +183,15 @@ def test_the_place_is_explained_where_there_are_several():
     (words,) = said(make_board(*rows), "#")
 
     assert words.startswith("place: one more than the number of methods that are significantly ahead; methods that")
+    assert words.endswith("(every pair on the same items, p < 0.05 after Holm)")
     assert said(make_board(rows[0]), "#") == []
+
+
+def test_places_that_do_not_rest_on_paired_tests_say_why():
+    board = make_board(make_row("lora"), make_row("pissa", place=2), place_note="answers are not known")
+
+    assert said(board, "#")[0].endswith("share it; not by paired tests: answers are not known")
+    assert json.loads(formats.as_json([board]))["boards"][0]["place_note"] == "answers are not known"
 
 
 def forgotten(task, paired, suite="code"):
