@@ -38,7 +38,8 @@ thead th{font-weight:600;border-bottom:2px solid var(--ink);vertical-align:botto
 th small{display:block;font-weight:400;color:var(--muted)}
 .n{text-align:right;white-space:nowrap}
 table.board th[scope=row]{white-space:nowrap}
-table.wordy td{max-width:46ch;overflow-wrap:anywhere;min-width:9ch}
+table.wordy td{max-width:46ch;overflow-wrap:break-word}
+table.wordy td:last-child{min-width:22ch}
 tr.reference{font-style:italic;background:var(--band)}
 tr.winner th{font-weight:650}
 .marks{color:var(--muted)}
