@@ -77,7 +77,7 @@ def test_the_student_is_beaten_by_the_corrected_p_alone(board, difference, p, ho
     [
         (0.1, 0.01, "(corrected p = 0.010): significantly ahead."),
         (-0.1, 0.01, "(corrected p = 0.010): significantly behind."),
-        (0.1, 0.2, "(corrected p = 0.200): not told apart, so what it gains need not be the teacher's knowledge."),
+        (0.1, 0.2, "(corrected p = 0.200): not told apart, so nothing here shows that the teacher's knowledge counts."),
     ],
 )
 def test_methods_are_set_against_their_controls(board, difference, holm, end):

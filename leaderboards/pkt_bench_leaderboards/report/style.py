@@ -24,6 +24,7 @@ p,li,dd{max-width:75ch;overflow-wrap:anywhere}
 nav ul{display:flex;flex-wrap:wrap;gap:4px 18px;list-style:none;margin:1em 0 0;padding:0}
 a{color:var(--accent)}
 .lead,.note,figcaption,caption{color:var(--muted)}
+.note{font-size:.875rem}
 .verdict{margin:0;padding:14px 20px 14px 36px;background:var(--band);border-left:4px solid var(--accent)}
 .verdict li{margin:.35em 0}
 .scroll{overflow-x:auto;max-width:100%}

@@ -181,7 +181,7 @@ def _control(row: Row, against: Against, *, unsure: bool, higher_is_better: bool
     p = against.paired.p if against.paired.p_holm is None else against.paired.p_holm
     name = f"{row.label} against its control {against.label} (corrected p {_equals(p)})"
     if found is None:
-        return f"{name}: not told apart, so what it gains need not be the teacher's knowledge."
+        return f"{name}: not told apart, so nothing here shows that the teacher's knowledge counts."
     if unsure:
         return f"{name}: {'ahead' if found else 'behind'} on one seed, which is not called a win or a loss."
     return f"{name}: significantly ahead." if found else f"{name}: significantly behind."
