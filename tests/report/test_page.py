@@ -13,6 +13,7 @@ from pkt_bench_leaderboards import formats, schema
 from pkt_bench_leaderboards.board import boards
 from pkt_bench_leaderboards.report import Beside, page
 from pkt_bench_leaderboards.report.markup import escaped, tag
+from pkt_bench_leaderboards.report.style import STYLE
 
 
 def test_every_element_is_closed_in_order(made, parsed):
@@ -183,3 +184,38 @@ def test_items_may_be_missing(contents, parsed):
 def test_text_is_escaped_and_markup_is_not_escaped_twice():
     assert tag("p", "a < b", tag("b", '"')) == "<p>a &lt; b<b>&quot;</b></p>"
     assert escaped(escaped("&")) == "&amp;"
+
+
+def luminance(colour):
+    """Relative luminance after WCAG 2.1."""
+    colour = colour if len(colour) == 6 else "".join(2 * digit for digit in colour)
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one, other):
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_text_has_the_contrast_of_aa_in_light_and_dark(scheme):
+    light, dark = re.findall(r":root\{(?:color-scheme:light dark;)?(--page:.*?)\}", STYLE, re.DOTALL)[:2]
+    colours = dict(re.findall(r"--([\w-]+):#([0-9a-f]{3,6})", (light, dark)[scheme]))
+
+    for ground in ("page", "band"):
+        for ink in ("ink", "muted", "accent", "good", "bad", "control", "oracle", "teacher"):
+            assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+    for heat in ("h1", "h2", "h3", "h4"):
+        assert contrast(colours["heat-ink"], colours[heat]) >= 4.5, heat
+
+
+def test_what_was_lost_elsewhere_is_said_in_a_sentence(made, parsed):
+    assert "Significantly worse than the untouched student (corrected after Holm)" in parsed(made).text
+
+
+def test_a_method_of_which_nothing_is_done_is_in_the_command_too(made, parsed):
+    methods = re.search(r"--methods (\S+)", parsed(made).text)[1].split(",")
+
+    assert {"kd", "gkd", "lora", "nuggets:noise-spectrum"} <= set(methods)

@@ -80,7 +80,7 @@ def test_labels_keep_off_marks_one_another_and_the_edge():
     placed = placed_labels(points)
 
     def box(label, x, y, anchor):
-        width = 6.0 * len(label)
+        width = 6.9 * len(label)
         left = x - {"start": 0, "middle": width / 2, "end": width}[anchor]
         return left, y - 10, left + width, y + 3
 

@@ -77,7 +77,7 @@ def test_the_student_is_beaten_by_the_corrected_p_alone(board, difference, p, ho
     [
         (0.1, 0.01, "(corrected p = 0.010): significantly ahead."),
         (-0.1, 0.01, "(corrected p = 0.010): significantly behind."),
-        (0.1, 0.2, "(corrected p = 0.200): not told apart, so what it gains need not be the teacher's knowledge."),
+        (0.1, 0.2, "(corrected p = 0.200): not told apart, so nothing here shows that the teacher's knowledge counts."),
     ],
 )
 def test_methods_are_set_against_their_controls(board, difference, holm, end):
@@ -101,3 +101,16 @@ def test_a_board_without_the_student_says_that_nothing_is_known_of_helping(board
 
 def test_names_are_listed_as_in_a_sentence():
     assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def test_of_many_methods_only_the_table_says_who_is_ahead_of_whom(board):
+    labels = [f"m{number:02}" for number in range(20)]
+    rows = {
+        label: {"place": 1 + max(0, number - 1), "beats": tuple(labels[number + 2 :])}
+        for number, label in enumerate(labels)
+    }
+    said = sentences(board({label: (1 - n / 20,) for n, label in enumerate(labels)}, rows=rows))
+
+    assert "The table of every pair, below the board, says for each method whom it is ahead of." in said
+    assert "19 of the 190 pairs of methods cannot be told apart; the table below names them." in said
+    assert not any(words.startswith("m05 is significantly") for words in said)

@@ -82,7 +82,10 @@ def _files(source: Path) -> list[tuple[str, str]]:
             parts = path.name.split(".")
             if not path.name.startswith(".") and len(parts) == 3:
                 found.append((path.relative_to(source).as_posix(), parts[1]))
-    return found
+    if found or not source.is_dir():
+        return found
+    others = sorted(path for path in source.rglob("*.arrow") if not path.name.startswith("."))
+    return [(path.relative_to(source).as_posix(), durable.file_digest(path)) for path in others]
 
 
 def _defaults(ranked: Iterable[Board]) -> Mapping[str, Mapping[str, Any]]:

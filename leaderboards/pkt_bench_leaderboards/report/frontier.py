@@ -14,7 +14,7 @@ from pkt_bench_leaderboards.report.measures import Measure, Point
 
 WIDTH, HEIGHT = 340.0, 300.0
 LEFT, TOP, RIGHT, BOTTOM = 44.0, 34.0, 12.0, 40.0
-LETTER, LINE = 6.0, 13.0
+LETTER, LINE = 6.9, 13.0
 
 
 @dataclass(frozen=True)

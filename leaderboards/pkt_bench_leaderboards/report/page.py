@@ -28,6 +28,7 @@ from pkt_bench_leaderboards.report.tables import (
     forgetting_table,
 )
 from pkt_bench_leaderboards.report.verdict import sentences
+from pkt_bench_leaderboards.statistics import SIGNIFICANT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -163,4 +164,10 @@ def _pictures(board: Board, name: str) -> list[tuple[str, Markup]]:
 
 
 def _verdict(board: Board) -> Markup:
-    return tag("ul", *(tag("li", words) for words in sentences(board)), class_="verdict")
+    listed = tag("ul", *(tag("li", words) for words in sentences(board)), class_="verdict")
+    of = board.columns[0].suite if len(board.columns) == 1 else f"the mean over {len(board.columns)} suites"
+    how = (
+        f"Ahead, behind, better, worse: on {of}, paired on the same documents, two-sided, p < {SIGNIFICANT:g} after "
+        "correction for all comparisons of their kind (Holm). What is not told apart is not thereby equal."
+    )
+    return join([listed, tag("p", how, class_="note")])

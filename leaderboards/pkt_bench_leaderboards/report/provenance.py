@@ -73,8 +73,7 @@ def reproduce(board: Board, runs: Sequence[Counted], defaults: Mapping[str, Mapp
     versions = sorted({run.row["pkt_bench_version"] for run in runs if run.row["pkt_bench_version"]})
     revisions = sorted({run.row["git_revision"] for run in runs if run.row["git_revision"]})
     lines = [f"pip install pkt-bench=={version}" for version in versions[-1:]]
-    shown = {run.label for run in runs}
-    rows = [row for row in board.rows if row.label in shown]
+    rows = board.rows
     said = []
     lines += [_command(board, group, runs, defaults) for group in _commands(rows)]
     unknown = [row.label for row in rows if row.method not in defaults and row.settings not in {"", "{}"}]
@@ -128,7 +127,8 @@ def _commands(rows: Sequence[Row]) -> list[list[Row]]:
 def _command(
     board: Board, rows: Sequence[Row], runs: Sequence[Counted], defaults: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    mine = [run for run in runs if run.label in {row.label for row in rows}]
+    # of methods of which nothing is done, what the others were asked
+    mine = [run for run in runs if run.label in {row.label for row in rows}] or runs
     # in the order of the board they would change with every score
     words = ["pkt-bench run", f"--methods {shlex.quote(','.join(sorted(row.method for row in rows)))}"]
     words += [

@@ -8,10 +8,10 @@ from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.ranking import Ranking
 from pkt_bench_leaderboards.report.drawing import LETTER, figure, line, picture, words
 from pkt_bench_leaderboards.report.markup import Markup, join, table, tag
+from pkt_bench_leaderboards.statistics import SIGNIFICANT
 
 AXIS_WIDTH = 340.0
 ROW = 19.0
-SIGNIFICANT = 0.05
 
 
 def cliques(ranking: Ranking) -> list[tuple[int, int]]:

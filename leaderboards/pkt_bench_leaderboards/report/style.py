@@ -24,6 +24,7 @@ p,li,dd{max-width:75ch;overflow-wrap:anywhere}
 nav ul{display:flex;flex-wrap:wrap;gap:4px 18px;list-style:none;margin:1em 0 0;padding:0}
 a{color:var(--accent)}
 .lead,.note,figcaption,caption{color:var(--muted)}
+.note{font-size:.875rem}
 .verdict{margin:0;padding:14px 20px 14px 36px;background:var(--band);border-left:4px solid var(--accent)}
 .verdict li{margin:.35em 0}
 .scroll{overflow-x:auto;max-width:100%}
@@ -38,7 +39,8 @@ thead th{font-weight:600;border-bottom:2px solid var(--ink);vertical-align:botto
 th small{display:block;font-weight:400;color:var(--muted)}
 .n{text-align:right;white-space:nowrap}
 table.board th[scope=row]{white-space:nowrap}
-table.wordy td{max-width:46ch;overflow-wrap:anywhere;min-width:9ch}
+table.wordy td{max-width:46ch;overflow-wrap:break-word}
+table.wordy td:last-child{min-width:22ch}
 tr.reference{font-style:italic;background:var(--band)}
 tr.winner th{font-weight:650}
 .marks{color:var(--muted)}

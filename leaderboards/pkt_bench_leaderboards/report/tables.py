@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pkt_bench_leaderboards import text
+from pkt_bench_leaderboards.contests import better
 from pkt_bench_leaderboards.records import NOT_RUN, Board
 from pkt_bench_leaderboards.report.markup import Markup, join, scrolling, table, tag
 from pkt_bench_leaderboards.report.verdict import standings
 from pkt_bench_leaderboards.sheet import Cell, Sheet, write
+
+MOST_OPEN = 24
+"""A table with more rows than this is folded."""
 
 
 def board_table(board: Board) -> Markup:
@@ -137,9 +141,27 @@ def forgetting_table(board: Board) -> Markup:
     ]
     if not any(row[-1] for row in rows):
         headings, rows = headings[:-1], [row[:-1] for row in rows]
-    return table(
-        headings, rows, "Students on the tasks of other suites, against the untouched student on the same items"
-    )
+    caption = "Students on the tasks of other suites, against the untouched student on the same items"
+    made = table(headings, rows, caption)
+    said = tag("p", _forgotten(board))
+    if len(rows) <= MOST_OPEN:
+        return join([said, made])
+    return join([said, tag("details", tag("summary", f"All {len(rows)} comparisons"), made)])
+
+
+def _forgotten(board: Board) -> str:
+    """In a sentence, what was lost by the corrected test."""
+    every = [(row, each) for row in board.rows for each in row.forgotten]
+    tested = [(row, each, each.paired) for row, each in every if each.paired is not None]
+    lost = [
+        f"{row.label} made for {each.suite} on {each.task}" + (", one seed" if row.one_seed else "")
+        for row, each, paired in tested
+        if better(paired, higher_is_better=each.higher_is_better) is False
+    ]
+    counted = f"{len(tested)} of {len(every)} comparisons tested"
+    if not lost:
+        return f"Significantly worse than the untouched student (corrected after Holm): none, {counted}."
+    return f"Significantly worse than the untouched student (corrected after Holm), {counted}: {'; '.join(lost)}."
 
 
 def failures_table(board: Board) -> Markup:

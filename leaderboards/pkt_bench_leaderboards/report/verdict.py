@@ -9,6 +9,9 @@ from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.contests import better
 from pkt_bench_leaderboards.records import Against, Board, Row
 
+MOST_LISTED = 16
+"""With more methods than this, who is ahead of whom is left to a table."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -112,6 +115,9 @@ def _first(found: Sequence[Standing]) -> list[str]:
         if each.ahead and len(each.ahead) < len(found) - 1:
             behind.setdefault(tuple(sorted(each.ahead)), []).append(each.row.label)
     order = [each.row.label for each in found]
+    if len(found) > MOST_LISTED:
+        behind.clear()
+        said.append("The table of every pair, below the board, says for each method whom it is ahead of.")
     said += [
         f"{listed(names)} {'is' if len(names) == 1 else 'are each'} significantly ahead of "
         f"{listed([label for label in order if label in others])}."
@@ -175,7 +181,7 @@ def _control(row: Row, against: Against, *, unsure: bool, higher_is_better: bool
     p = against.paired.p if against.paired.p_holm is None else against.paired.p_holm
     name = f"{row.label} against its control {against.label} (corrected p {_equals(p)})"
     if found is None:
-        return f"{name}: not told apart, so what it gains need not be the teacher's knowledge."
+        return f"{name}: not told apart, so nothing here shows that the teacher's knowledge counts."
     if unsure:
         return f"{name}: {'ahead' if found else 'behind'} on one seed, which is not called a win or a loss."
     return f"{name}: significantly ahead." if found else f"{name}: significantly behind."
