@@ -28,7 +28,7 @@ sys.argv = ["pkt-bench", "board", *sys.argv[1:]]
 try:
     main()
 finally:
-    heavy = {"torch", "transformers", "peft", "lm_eval", "textual", "datasets"} & set(sys.modules)
+    heavy = {"torch", "transformers", "peft", "lm_eval", "textual", "datasets", "pandas"} & set(sys.modules)
     print("heavy:", *sorted(heavy), file=sys.stderr)
 """
 
