@@ -36,7 +36,9 @@ def read_answers(items: pa.Table, wanted: Collection[ItemKey]) -> dict[ItemKey, 
     order = np.lexsort((document, group))
     group, document, values = group[order], document[order], values[order]
     starts = np.flatnonzero(np.diff(group, prepend=-1))
-    firsts = table.select(COLUMNS[:4]).take(pa.array(order[starts]))
+    first = np.ascontiguousarray(order[starts], dtype=np.int64)
+    # from its buffer, because pa.array imports pandas where it is installed
+    firsts = table.select(COLUMNS[:4]).take(pa.Array.from_buffers(pa.int64(), first.size, [None, pa.py_buffer(first)]))
     keys = zip(*(firsts[name].to_pylist() for name in COLUMNS[:4]), strict=True)
     repeated = bool(((np.diff(group) == 0) & (np.diff(document) == 0)).any())
     alike: dict[bytes, NDArray[Any]] = {}
