@@ -12,6 +12,7 @@ import typer
 
 from pkt_bench import __version__
 from pkt_bench.cli.board import board
+from pkt_bench.cli.browse import browse
 from pkt_bench.cli.cache import cache
 from pkt_bench.cli.compact import compact
 from pkt_bench.cli.compare import compare
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(plan)
 app.command()(board)
+app.command()(browse)
 app.command()(compare)
 app.command()(report)
 app.command()(compact)
