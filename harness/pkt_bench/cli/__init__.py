@@ -15,9 +15,11 @@ from pkt_bench.cli.board import board
 from pkt_bench.cli.cache import cache
 from pkt_bench.cli.compact import compact
 from pkt_bench.cli.ls import ls
+from pkt_bench.cli.merge import merge
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
 from pkt_bench.cli.run import run
+from pkt_bench.cli.verify import verify
 from pkt_bench.errors import Interrupted, PktBenchError
 
 app = typer.Typer(
@@ -31,6 +33,8 @@ app.command()(run)
 app.command()(plan)
 app.command()(board)
 app.command()(compact)
+app.command()(verify)
+app.command()(merge)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
 app.add_typer(plugins, name="plugins")
