@@ -80,8 +80,8 @@ def rescore(runs: pa.Table, items: pa.Table, *, sample: int | None, seed: int) -
         value = float(value) if isinstance(value, int | float) else None
         if value != item["value"]:
             faults.append(_fault(row, item, "an answer is not worth what is stored", repr(item["value"]), repr(value)))
-    words = tuple(f"{reason} ({count:,} answers)" for reason, count in skipped.items())
-    return Rescored(checked, tuple(faults), words)
+    said = tuple(f"{reason} ({count:,} answers)" for reason, count in skipped.items())
+    return Rescored(checked, tuple(faults), said)
 
 
 class _Judges:

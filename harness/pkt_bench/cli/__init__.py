@@ -18,6 +18,7 @@ from pkt_bench.cli.ls import ls
 from pkt_bench.cli.merge import merge
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
+from pkt_bench.cli.publish import publish
 from pkt_bench.cli.run import run
 from pkt_bench.cli.verify import verify
 from pkt_bench.errors import Interrupted, PktBenchError
@@ -35,6 +36,7 @@ app.command()(board)
 app.command()(compact)
 app.command()(verify)
 app.command()(merge)
+app.command()(publish)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
 app.add_typer(plugins, name="plugins")
