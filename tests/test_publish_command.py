@@ -73,7 +73,12 @@ def test_every_score_of_the_readme_is_that_of_the_board(recorded, tmp_path, caps
 
     lines = [line for line in (folder / "README.md").read_text(encoding="utf-8").splitlines() if line.count("|") > 6]
 
-    scores = [(row["label"], square["text"]["score"]) for row in board["rows"] for square in row["suites"].values()]
+    scores = [
+        (row["label"], square["text"]["score"])
+        for row in board["rows"]
+        for square in row["suites"].values()
+        if square["value"] is not None
+    ]
     assert len(scores) == 9
     for label, score in scores:
         (line,) = [line for line in lines if re.match(rf"\|[^|]*\| \W*{label}\W", line)]

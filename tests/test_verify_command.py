@@ -126,7 +126,7 @@ def test_answers_to_made_up_documents_are_not_scored_again_and_that_is_said(stor
 
     said = capsys.readouterr()
     assert "judged by other task files or code than those installed here" in said.err
-    assert "0 of them scored again: no faults" in said.err
+    assert "0 of them scored again, 0 asked again: no faults" in said.err
 
 
 def test_a_merge_counts_a_run_once_and_can_be_given_again(store, tmp_path):

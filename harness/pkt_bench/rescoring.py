@@ -15,7 +15,7 @@ from pkt_bench.rows import scoring_hash
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pkt_bench.domain import Suite
+    from pkt_bench.domain import Pair, Suite
     from pkt_bench.plugins import Offer
 
 
@@ -49,7 +49,7 @@ def rescore(runs: pa.Table, items: pa.Table, *, sample: int | None, seed: int) -
         drawn = np.random.default_rng(seed).choice(items.num_rows, sample, replace=False)
         items = items.take(np.sort(drawn))
     rows = {(row["run_id"], row["task"]): row for row in runs.to_pylist() if row["task"] is not None}
-    judges = _Judges()
+    judges = Judges()
     faults: list[Fault] = []
     skipped: dict[str, int] = {}
     known: dict[tuple[str, int, str], Mapping[str, Any]] = {}
@@ -79,19 +79,23 @@ def rescore(runs: pa.Table, items: pa.Table, *, sample: int | None, seed: int) -
         checked += 1
         value = float(value) if isinstance(value, int | float) else None
         if value != item["value"]:
-            faults.append(_fault(row, item, "an answer is not worth what is stored", repr(item["value"]), repr(value)))
+            faults.append(
+                fault_of(row, item, "an answer is not worth what is stored", repr(item["value"]), repr(value))
+            )
     said = tuple(f"{reason} ({count:,} answers)" for reason, count in skipped.items())
     return Rescored(checked, tuple(faults), said)
 
 
-class _Judges:
+class Judges:
     """The tasks of the suites installed here, each loaded when it is first asked for."""
 
     def __init__(self) -> None:
         from pkt_bench import plugins
 
+        registry = plugins.load()
+        self.pairs: dict[str, Pair] = {offer.item.name: offer.item for offer in registry.pairs}
         self._suites: dict[str, Offer[Suite]] = {}
-        for offer in plugins.load().suites:
+        for offer in registry.suites:
             for task in offer.item.tasks:
                 self._suites.setdefault(task.name, offer)
         self._found: dict[tuple[str, str | None], _Judge | str] = {}
@@ -102,6 +106,10 @@ class _Judges:
         if key not in self._found:
             self._found[key] = self._look(*key)
         return self._found[key]
+
+    def suite_of(self, task: str) -> Suite:
+        """The suite installed here that has a task."""
+        return self._suites[task].item
 
     def _look(self, task: str, judged_by: str | None) -> _Judge | str:
         from pkt_bench.planning import suite_identity
@@ -121,10 +129,12 @@ class _Judges:
 def _document_fault(judge: _Judge, item: Mapping[str, Any], row: Mapping[str, Any]) -> Fault | None:
     """An answer to a document that the task, whose files are the same, does not have."""
     if not 0 <= item["doc_id"] < len(judge.documents):
-        return _fault(row, item, "the task has no such document", str(item["doc_id"]), f"below {len(judge.documents)}")
+        return fault_of(
+            row, item, "the task has no such document", str(item["doc_id"]), f"below {len(judge.documents)}"
+        )
     expected = document_hash(judge.documents[item["doc_id"]])
     if item["doc_hash"] != expected:
-        return _fault(row, item, "it is not the document of that number", item["doc_hash"], expected)
+        return fault_of(row, item, "it is not the document of that number", item["doc_hash"], expected)
     return None
 
 
@@ -135,7 +145,8 @@ def document_hash(document: Any) -> str:  # noqa: ANN401 - whatever a task has f
     return str(hash_string(json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)))
 
 
-def _fault(row: Mapping[str, Any], item: Mapping[str, Any], what: str, stored: str, should_be: str) -> Fault:
+def fault_of(row: Mapping[str, Any], item: Mapping[str, Any], what: str, stored: str, should_be: str) -> Fault:
+    """What is wrong with one answer."""
     return Fault(
         what,
         "items",
