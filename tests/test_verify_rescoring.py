@@ -14,12 +14,10 @@ TASK = "tiny_arithmetic"
 
 @pytest.fixture(scope="module")
 def documents():
-    from lm_eval.tasks import get_task_dict
-
     from pkt_bench import scoring
 
     suite = plugins.load().suites.get("arithmetic").item
-    task = get_task_dict([TASK], scoring.task_manager(str(suite.task_path)))[TASK]
+    task = scoring.task_manager(str(suite.task_path)).load(TASK)["tasks"][TASK]
     return [(rescoring.document_hash(each), str(task.doc_to_target(each)).strip()) for each in list(task.eval_docs)[:4]]
 
 

@@ -119,10 +119,8 @@ class Judges:
         offer = self._suites[task]
         if judged_by != scoring_hash(suite_identity(offer)["suite"]):
             return f"not scored again: {task} was judged by other task files or code than those installed here"
-        from lm_eval.tasks import get_task_dict
-
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        loaded = get_task_dict([task], scoring.task_manager(str(offer.item.task_path)))[task]
+        loaded = scoring.task_manager(str(offer.item.task_path)).load(task)["tasks"][task]
         return _Judge(loaded, list(loaded.eval_docs))
 
 
