@@ -376,9 +376,9 @@ def _cell(
         "pair": pair.name,
         "teacher": _model_identity(pair.teacher),
         "student": _model_identity(pair.student),
-        **_suite_identity(suite),
+        **suite_identity(suite),
         # a cell that scores nothing else has the key it always had
-        **({"also_score": [_suite_identity(other) for other in others]} if others else {}),
+        **({"also_score": [suite_identity(other) for other in others]} if others else {}),
         "seed": seed,
         "knobs": _knobs_identity(knobs),
         "scorer": {"lm_eval": library_versions()["lm_eval"]},
@@ -398,7 +398,8 @@ def _cell(
     )
 
 
-def _suite_identity(suite: Offer[Suite]) -> dict[str, Any]:
+def suite_identity(suite: Offer[Suite]) -> dict[str, Any]:
+    """All of a suite that can change a result."""
     return {
         "suite": {
             "name": suite.item.name,

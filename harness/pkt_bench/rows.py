@@ -45,7 +45,7 @@ def _judged(run: Run, task: str) -> dict[str, Any]:
             return {
                 "data_hash": other["data_hash"],
                 "prompt_hash": other["prompt_hash"],
-                "scoring_hash": _scoring_hash(other["suite"]),
+                "scoring_hash": scoring_hash(other["suite"]),
             }
     return {}
 
@@ -76,7 +76,7 @@ def _identity(run: Run) -> dict[str, Any]:
         "limit": cell.knobs.limit,
         "data_hash": identity.get("data_hash"),
         "prompt_hash": identity.get("prompt_hash"),
-        "scoring_hash": _scoring_hash(identity.get("suite")),
+        "scoring_hash": scoring_hash(identity.get("suite")),
         "scorer": _scorer(run),
     }
 
@@ -89,7 +89,7 @@ def _variant(run: Run) -> str:
     return digest_of(kept | {"knobs": knobs})
 
 
-def _scoring_hash(suite: object) -> str | None:
+def scoring_hash(suite: object) -> str | None:
     """Digest of what judges an answer; null where the plan recorded none of it."""
     judges = {name: suite.get(name) for name in ("code", "task_files")} if isinstance(suite, Mapping) else {}
     return digest_of(judges) if any(judges.values()) else None

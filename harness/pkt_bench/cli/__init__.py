@@ -18,10 +18,13 @@ from pkt_bench.cli.compact import compact
 from pkt_bench.cli.compare import compare
 from pkt_bench.cli.completion import answering
 from pkt_bench.cli.ls import ls
+from pkt_bench.cli.merge import merge
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
+from pkt_bench.cli.publish import publish
 from pkt_bench.cli.report import report
 from pkt_bench.cli.run import run
+from pkt_bench.cli.verify import verify
 from pkt_bench.cli.views import views
 from pkt_bench.errors import Interrupted, PktBenchError
 
@@ -39,6 +42,9 @@ app.command()(browse)
 app.command()(compare)
 app.command()(report)
 app.command()(compact)
+app.command()(verify)
+app.command()(merge)
+app.command()(publish)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
 app.add_typer(plugins, name="plugins")

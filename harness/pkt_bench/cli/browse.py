@@ -31,7 +31,8 @@ def browse(
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     if not terminal:
         raise RequestError(
-            f"browse needs a terminal that can move its cursor, and this is none.\n  See the same with: pkt-bench board {run_dir}"
+            "browse needs a terminal that can move its cursor, and this is none."
+            f"\n  See the same with: pkt-bench board {run_dir}"
         )
     from pkt_bench.tui.browse.recorded import Recorded
 
