@@ -17,27 +17,27 @@ from pkt_bench.tui.browse.recorded import Recorded
 _HELP = (
     (
         "getting around",
-        "up, down, page up, page down, home, end: the lines; also k, j, g, G\n"
-        "left, right: the columns that do not fit\n"
-        "Enter, or a click on the line under the cursor: down into it\n"
-        "Escape or Backspace: back\n"
-        "q: leave; ?: this help; ctrl+p: every command by name",
+        """up, down, page up, page down, home, end: the lines; also k, j, g, G
+left, right: the columns that do not fit
+Enter, or a click on the line under the cursor: down into it
+Escape or Backspace: back
+q: leave; ?: this help; ctrl+p: every command by name""",
     ),
     (
         "on the leaderboard",
-        "/: filter, by words or by an expression such as  p < 0.05 and seconds < 60  or  like(method, 'nug*')\n"
-        "s, S, or a click on a heading: sort by another column; o: turn the order round\n"
-        "a: every column; b: the next board; n: the notes: what the marks mean, tests, failures and their reasons\n"
-        "f: the documents this row gained and lost against the baseline\n"
-        "c: set this row beside another, and from there f for the documents they answered differently\n"
-        "p: score against cost",
+        """/: filter, by words or by an expression such as  p < 0.05 and seconds < 60  or  like(method, 'nug*')
+s, S, or a click on a heading: sort by another column; o: turn the order round
+a: every column; b: the next board; n: the notes: what the marks mean, tests, failures and their reasons
+f: the documents this row gained and lost against the baseline
+c: set this row beside another, and from there f for the documents they answered differently
+p: score against cost""",
     ),
     ("the way down", "pair > method > run > documents > one document with the answers of every run"),
     (
         "what the marks say",
-        "▲ ▼ better, worse than the baseline on the same items, p < 0.05 after correction; △ ▽ the same"
-        " from one seed, which is not yet a win.\nA place is one more than the number of methods that are significantly ahead:"
-        " what cannot be told apart shares it.",
+        """▲ ▼ better, worse than the baseline on the same items, p < 0.05 after correction.
+△ ▽ the same from one seed, which is not yet a win.
+A place is one more than the number of methods that are significantly ahead: what cannot be told apart shares it.""",
     ),
 )
 

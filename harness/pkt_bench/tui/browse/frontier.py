@@ -129,7 +129,7 @@ class Frontier(Page):
             self.query_one("#plot", Static).update("")
             return
         best = frontier(points, higher_is_better=higher)
-        width = max(20, self.app.size.width - 14)
+        width = max(20, self.app.size.width - 16)
         height = max(6, min(24, self.app.size.height - 8 - min(8, len(points))))
         lines, axis = plot(points, best, width, height)
         low, high = (min(p.score for p in points), max(p.score for p in points))
@@ -144,10 +144,10 @@ class Frontier(Page):
         for number, point in enumerate(points):
             mark = _LETTERS[number % len(_LETTERS)]
             star = point in best
-            said = f"{mark.upper() if star else mark} {point.label}: {text.number(point.score, fraction=fraction)}, {written(point.cost)}"
-            drawn.append(
-                self.plain(f"{said}{'  * none is cheaper and as good' if star else ''}\n"), "bold" if star else ""
-            )
+            shown = mark.upper() if star else mark
+            said = f"{shown} {point.label}: {text.number(point.score, fraction=fraction)}, {written(point.cost)}"
+            remark = "  * none is cheaper and as good" if star else ""
+            drawn.append(self.plain(f"{said}{remark}\n"), "bold" if star else "")
         if unknown:
             drawn.append(self.plain(f"\nnot shown, no mean or unknown cost: {', '.join(unknown)}\n"), "dim")
         self.query_one("#plot", Static).update(drawn)

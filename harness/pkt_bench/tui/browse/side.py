@@ -34,13 +34,22 @@ class Side(Page):
         ]
         self.listing.show(headings, entries, fixed=1)
         self.listing.focus()
-        ahead = [
-            f"{one.label} is significantly ahead of {other.label}"
-            for one, other in self._both()
-            if other.label in one.beats
-        ]
-        tested = "of all pairs of the board, after Holm"
-        self.say(f"{ahead[0]} ({tested})" if ahead else f"neither is significantly ahead of the other ({tested})")
+        self.say(self._ahead())
+
+    def _ahead(self) -> str:
+        """What the board's tests say of the two."""
+        lacking = [row.label for row in (self._row, self._other) if row.place is None]
+        if lacking:
+            return (
+                f"not among the pairs that the board tests, for {' and '.join(lacking)} has no place: pkt-bench compare"
+            )
+        if self._board.place_note:
+            return f"not tested as a pair: {self._board.place_note}"
+        tested = "all pairs of the board, after Holm"
+        for one, other in self._both():
+            if other.label in one.beats:
+                return f"{one.label} is significantly ahead of {other.label} ({tested})"
+        return f"neither is significantly ahead of the other ({tested})"
 
     def _both(self) -> tuple[tuple[Row, Row], tuple[Row, Row]]:
         return (self._row, self._other), (self._other, self._row)
