@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pkt_bench.cli import completion
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -22,12 +24,25 @@ WHICH, HOW, FOLD = "Which runs and methods", "How it is shown", "Runs folded ano
 
 def board(
     ctx: typer.Context,
-    run_dir: Annotated[str, typer.Argument(metavar="[RUN_DIR]", help="The run folder.")] = "runs",
+    run_dir: Annotated[
+        str,
+        typer.Argument(metavar="[RUN_DIR]", help="The run folder.", autocompletion=completion.run_sources),
+    ] = "runs",
     suites: Annotated[
-        list[str] | None, typer.Option("--suite", "--suites", help="Only these suites.", rich_help_panel=WHICH)
+        list[str] | None,
+        typer.Option(
+            "--suite",
+            "--suites",
+            help="Only these suites.",
+            rich_help_panel=WHICH,
+            autocompletion=completion.suites,
+        ),
     ] = None,
     pairs: Annotated[
-        list[str] | None, typer.Option("--pair", "--pairs", help="Only these pairs.", rich_help_panel=WHICH)
+        list[str] | None,
+        typer.Option(
+            "--pair", "--pairs", help="Only these pairs.", rich_help_panel=WHICH, autocompletion=completion.pairs
+        ),
     ] = None,
     where: Annotated[
         str | None,
@@ -49,7 +64,13 @@ def board(
     ] = None,
     baseline: Annotated[
         str,
-        typer.Option("--baseline", metavar="METHOD", help="Test every method against this one.", rich_help_panel=WHICH),
+        typer.Option(
+            "--baseline",
+            metavar="METHOD",
+            help="Test every method against this one.",
+            rich_help_panel=WHICH,
+            autocompletion=completion.rows,
+        ),
     ] = "student",
     sort: Annotated[
         str,

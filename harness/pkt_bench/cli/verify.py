@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
+from pkt_bench.cli import completion
+
 
 def verify(
-    run_dir: Annotated[Path, typer.Argument(metavar="[RUN_DIR]", help="The run folder.")] = Path("runs"),
+    run_dir: Annotated[
+        Path,
+        typer.Argument(metavar="[RUN_DIR]", help="The run folder.", autocompletion=completion.run_sources),
+    ] = Path("runs"),
     sample: Annotated[
         int | None, typer.Option("--sample", min=0, help="Score only so many answers again, drawn at random; 0: none.")
     ] = None,
