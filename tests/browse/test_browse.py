@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import termios
@@ -14,12 +15,15 @@ import time
 import pytest
 
 from pkt_bench import sources
+from pkt_bench.domain import Knobs
 from pkt_bench.store import Store
+from pkt_bench.tui.browse.flips import flipped_on
 from pkt_bench.tui.browse.frontier import Point, frontier, plot
 from pkt_bench.tui.browse.listing import Entry, Lazy, Listing, one_line
+from pkt_bench.tui.browse.recorded import Recorded
 from pkt_bench_leaderboards import formats
 from pkt_bench_leaderboards.board import boards
-from recorded import make_cell, make_item, make_run
+from recorded import make_cell, make_item, make_run, make_score
 
 DOWN_TO = {"full": 1, "nuggets": 2, "pissa": 4, "lora": 5, "student": 6, "laten": 7}
 
@@ -82,6 +86,96 @@ def test_flips_are_counted_as_the_paired_test_counts_them(browse, folder):
     for change in ("gained", "lost"):
         listed = sum(words[:2] == [change, "code"] for words in lines)
         assert listed == getattr(nuggets.squares[1].paired, change)
+
+
+def flips_of(store):
+    """By board and row what the paired test counts and what the browser lists: (gained, lost) each."""
+    recorded = Recorded(str(store.root))
+    recorded.open()
+    found = []
+    for board in recorded.test():
+        student = next(row for row in board.rows if row.label == board.baseline)
+        for row in board.rows:
+            if row is not student:
+                (square,) = row.squares
+                listed = [flip.change for flip in flipped_on(recorded, board, row, student, "code")]
+                tested = square.paired.gained, square.paired.lost
+                found.append((tested, (listed.count("gained"), listed.count("lost"))))
+    return found
+
+
+def record_answers(store, name, minute, right, wrong, version="1", **given):
+    """A done run at `minute` of which so many answers are right, the first ones, and so many wrong."""
+    paradigm = "reference" if name == "student" else "language"
+    method = {"name": name, "version": version, "paradigm": paradigm, "distribution_version": "1"}
+    value, n = right / (right + wrong), right + wrong
+    items = [make_item(number, float(number < right)) for number in range(n)]
+    store.record(make_run(make_cell(method, **given), value, minute, scores=(make_score(value, n=n),)), items)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"limit": 10}, {"prompt_hash": "9" * 32}, {"knobs": Knobs(dtype="bfloat16")}],
+    ids=["another limit", "another prompt", "another type"],
+)
+def test_flips_of_a_board_are_none_of_another_boards(tmp_path, other):
+    store = Store(tmp_path / "runs")
+    record_answers(store, "student", 1, 0, 40)
+    record_answers(store, "lora", 2, 20, 20)
+    record_answers(store, "student", 3, 0, 10, **other)
+    record_answers(store, "lora", 4, 4, 6, **other)
+
+    found = flips_of(store)
+
+    assert sorted(found) == [((4, 0), (4, 0)), ((20, 0), (20, 0))]
+
+
+def test_flips_of_a_version_are_none_of_another_versions(tmp_path):
+    store = Store(tmp_path / "runs")
+    record_answers(store, "student", 1, 0, 40)
+    record_answers(store, "lora", 2, 10, 30, version="1")
+    record_answers(store, "lora", 3, 20, 20, version="2")
+
+    found = flips_of(store)
+
+    assert sorted(found) == [((10, 0), (10, 0)), ((20, 0), (20, 0))]
+
+
+def test_a_row_says_which_of_its_scores_its_figures_do_not_rest_on(tmp_path, browse):
+    store = Store(tmp_path / "runs")
+    record_answers(store, "lora", 1, 20, 20)
+    record_answers(store, "lora", 2, 4, 6, limit=10)
+
+    shown = browse(["enter"], source=store.root)[1]
+
+    lines = [line for line in shown.splitlines() if line.startswith(" code")]
+    assert ["not counted" in line for line in lines] == [False, True]
+    assert ["50.0" in lines[0], "40.0 not counted" in lines[1]] == [True, True]
+
+
+def test_runs_of_one_name_are_told_apart_and_an_answer_may_be_worth_nothing_known(tmp_path, browse):
+    store = Store(tmp_path / "runs")
+    for minute, value in ((1, None), (2, 1.0)):
+        cell = make_cell(data_hash=str(minute) * 32)
+        store.record(make_run(cell, 0.5, minute), [make_item(0, value)])
+
+    shown = browse(["enter"], ["enter"], ["i"], ["enter"], source=store.root)[4]
+
+    assert "lora, code, seed 0, run run 1: worth —" in shown
+    assert "lora, code, seed 0, run run 2: worth right" in shown
+
+
+def test_answers_that_are_gone_are_said_to_be(tmp_path, browse):
+    store = Store(tmp_path / "runs")
+    record_answers(store, "student", 1, 0, 4)
+    record_answers(store, "lora", 2, 4, 0)
+
+    async def remove(pilot):
+        shutil.rmtree(store.root)
+
+    shown = browse(remove, ["home", "f"], source=store.root)[2]
+
+    assert "answers cannot be read: there is no run folder" in shown
 
 
 def test_words_and_expressions_filter_as_they_are_typed(browse):

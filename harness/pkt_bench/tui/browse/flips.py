@@ -42,12 +42,13 @@ class Flips(Page):
 
     @work(thread=True)
     def _read(self) -> None:
-        found = [
-            flipped
-            for column in self._board.columns
-            for flipped in flipped_on(self.recorded, self._board, self._row, self._other, column.suite)
-        ]
-        self.app.call_from_thread(self._show, found)
+        with self.reading():
+            found = [
+                flipped
+                for column in self._board.columns
+                for flipped in flipped_on(self.recorded, self._board, self._row, self._other, column.suite)
+            ]
+            self.app.call_from_thread(self._show, found)
 
     def _show(self, found: list[Flipped]) -> None:
         self._found = found
@@ -133,10 +134,10 @@ def flipped_on(recorded: Recorded, board: Board, row: Row, other: Row, suite: st
     """
     column = next(each for each in board.columns if each.suite == suite)
     ours, theirs = (recorded.counted(board, each, suite) for each in (row, other))
-    shared = {run["seed"] for run in ours} & {run["seed"] for run in theirs}
+    shared = {run.seed for run in ours} & {run.seed for run in theirs}
     if shared and not (row.reference or other.reference):
-        ours, theirs = ([run for run in runs if run["seed"] in shared] for runs in (ours, theirs))
-    runs = {run["run_id"]: (mine, run["seed"]) for mine, each in ((True, ours), (False, theirs)) for run in each}
+        ours, theirs = ([run for run in runs if run.seed in shared] for runs in (ours, theirs))
+    runs = {run.run_id: (mine, run.seed) for mine, each in ((True, ours), (False, theirs)) for run in each}
     if not ours or not theirs:
         return []
     documents: dict[tuple[int, str], list[tuple[bool, int, dict[str, Any]]]] = {}

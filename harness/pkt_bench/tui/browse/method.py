@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from textual.binding import Binding, BindingType
 
 from pkt_bench.tui.browse.listing import Entry, Lazy, Listing
 from pkt_bench.tui.browse.page import Page, Reading
+from pkt_bench.tui.browse.recorded import Recorded
 from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.board import Board, Row
 from pkt_bench_leaderboards.sheet import Cell, Heading
@@ -64,9 +66,14 @@ class Method(Page):
         self._board, self._row = board, row
 
     def fill(self) -> None:
-        """One line a run; what is said of the row above them."""
+        """One line a run, and which scores this board's figures do not rest on; what is said of the row above them."""
         fractions = {column.suite: column.fraction for column in self._board.columns}
         runs = self.recorded.runs_of(self._board, self._row)
+        counted = {
+            entry.run_id
+            for column in self._board.columns
+            for entry in self.recorded.counted(self._board, self._row, column.suite)
+        }
 
         def line(number: int) -> Entry:
             (run,) = runs.slice(number, 1).to_pylist()
@@ -76,7 +83,10 @@ class Method(Page):
                     Cell(run["suite"]),
                     Cell(str(run["seed"])),
                     Cell(run["outcome"], tone="plain" if run["outcome"] == "done" else "warning"),
-                    Cell(text.score(run["value"], None, fraction=fractions.get(run["suite"], False))),
+                    Cell(
+                        text.score(run["value"], None, fraction=fractions.get(run["suite"], False)),
+                        "" if run["value"] is None or run["run_id"] in counted else "not counted",
+                    ),
                     Cell(text.seconds(run["seconds"])),
                     Cell(f"{run['created_at']:%Y-%m-%d %H:%M}"),
                     Cell(run["run_id"]),
@@ -172,8 +182,9 @@ class Documents(Page):
 
     @work(thread=True)
     def _read(self) -> None:
-        items = self.recorded.answers([self._run_id])
-        self.app.call_from_thread(self._show, items)
+        with self.reading():
+            items = self.recorded.answers([self._run_id])
+            self.app.call_from_thread(self._show, items)
 
     def _show(self, items: list[dict[str, Any]]) -> None:
         self._items = items
@@ -222,17 +233,28 @@ class Document(Reading):
 
     @work(thread=True)
     def _read(self) -> None:
-        import pyarrow.compute as pc
+        with self.reading():
+            answers = answers_to(self.recorded, self._item)
+            self.app.call_from_thread(self._write, answers)
 
-        items = self.recorded.items
-        mask = pc.equal(items["doc_hash"], self._item["doc_hash"])
-        for name in ("task", "metric", "filter", "doc_id"):
-            mask = pc.and_kleene(mask, pc.equal(items[name], self._item[name]))
-        found = items.filter(mask).to_pylist()
-        runs = self.recorded.runs.select(["run_id", "method", "suite", "seed"]).to_pylist()
-        known = {run["run_id"]: f"{run['method']}, {run['suite']}, seed {run['seed']}" for run in runs}
-        answers = sorted((known.get(i["run_id"], i["run_id"]), i["value"], i["response"]) for i in found)
-        self.app.call_from_thread(self._write, [(f"{who}: worth {worth(v)}", said) for who, v, said in answers])
+
+def answers_to(recorded: Recorded, item: dict[str, Any]) -> list[tuple[str, str]]:
+    """Who answered the document of `item`, worth what, and what was said: by method, suite and seed."""
+    import pyarrow.compute as pc
+
+    items = recorded.items
+    mask = pc.equal(items["doc_hash"], item["doc_hash"])
+    for name in ("task", "metric", "filter", "doc_id"):
+        mask = pc.and_kleene(mask, pc.equal(items[name], item[name]))
+    found = items.filter(mask).to_pylist()
+    runs = recorded.runs.select(["run_id", "method", "suite", "seed"]).to_pylist()
+    known = {run["run_id"]: f"{run['method']}, {run['suite']}, seed {run['seed']}" for run in runs}
+    names = {each["run_id"]: known.get(each["run_id"], "a run that is not recorded") for each in found}
+    said = Counter(names.values())
+    # settings, pair or limit may be all that tells two apart
+    names = {run: name if said[name] == 1 else f"{name}, run {run}" for run, name in names.items()}
+    answers = sorted(found, key=lambda each: (names[each["run_id"]], each["run_id"]))
+    return [(f"{names[each['run_id']]}: worth {worth(each['value'])}", each["response"]) for each in answers]
 
 
 def worth(value: float | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.text import Text
@@ -13,6 +14,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
+from pkt_bench.errors import PktBenchError
 from pkt_bench.tui.browse.listing import Entry, Listing
 from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.sheet import Cell, Heading
@@ -71,6 +73,14 @@ class Page(Screen[None]):
     def say(self, words: str) -> None:
         """A remark under the path."""
         self.query_one("#said", Static).update(self.plain(words))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """For a worker's thread: answers that cannot be read any more are no reason to end; it is said."""
+        try:
+            yield
+        except PktBenchError as error:
+            self.app.call_from_thread(self.say, f"answers cannot be read: {error}")
 
     def plain(self, words: str) -> str:
         """Words for a terminal that may have no Unicode."""
