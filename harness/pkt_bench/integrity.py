@@ -119,11 +119,20 @@ def check(root: Path, *, all_items: bool = False) -> Checked:
         ).require_sound(root)
     found = Store(root).read(item_columns=() if all_items else ITEM_COLUMNS)
     unchecked = [problem for problem in found.problems if not any(fault.where in problem for fault in faults)]
-    scored = [row for row in found.runs.to_pylist() if row["task"] is not None]
-    faults += _comparability(scored, unchecked)
-    faults += _figures(scored, found.items, unchecked)
+    wrong, not_known = check_rows(found.runs, found.items)
+    faults += wrong
+    unchecked += not_known
     faults += _board(root, found.runs, unchecked)
-    return Checked(found.runs, found.items, tuple(faults), tuple(dict.fromkeys(unchecked)), len(scored))
+    scores = found.runs.num_rows - found.runs["task"].null_count
+    return Checked(found.runs, found.items, tuple(faults), tuple(dict.fromkeys(unchecked)), scores)
+
+
+def check_rows(runs: pa.Table, items: pa.Table) -> tuple[list[Fault], list[str]]:
+    """Checks rows against the items behind them; gives what is wrong, and in words what could not be checked."""
+    unchecked: list[str] = []
+    scored = [row for row in runs.to_pylist() if row["task"] is not None]
+    faults = [*_comparability(scored, unchecked), *_figures(scored, items, unchecked)]
+    return faults, unchecked
 
 
 # ---------------------------------------------------------------- files
