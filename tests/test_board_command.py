@@ -13,6 +13,7 @@ import pytest
 import typer
 from rich.console import Console
 
+import boards as recorded_boards
 from pkt_bench import views
 from pkt_bench.cli.board import board as command
 from pkt_bench.domain import Cell, Cost, Item, Knobs, Outcome, Run, Score
@@ -458,3 +459,16 @@ def test_no_name_or_reason_can_move_the_cursor():
     assert [letter for letter in shown if not letter.isprintable() and letter != "\n"] == []
     assert "red?[31m lora" in shown
     assert "failed:?]0;title? no memory" in shown
+
+
+def test_ranks_are_shown_over_all_suites_and_go_with_no_other_table(board, tmp_path):
+    recorded_boards.record_board(tmp_path / "runs")
+
+    shown = board(tmp_path / "runs", "--ranks")
+    both = board(tmp_path / "runs", "--ranks", "--pivot", "seed")
+
+    assert shown.returncode == 0
+    ranks = {line.split()[0]: line.split()[1] for line in shown.stdout.splitlines() if re.match(r"\S+ +\d\.\d\d", line)}
+    # full is first on every suite
+    assert ranks["full"] == "1.00"
+    assert both.returncode == 2

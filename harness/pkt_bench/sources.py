@@ -81,6 +81,12 @@ def published() -> list[str]:
         return []
 
 
+def folder(name: str | Path) -> Path:
+    """The folder of a run folder or of a published board; whoever reads it says what is wrong with any other name."""
+    path, slug = Path(name), _slug(str(name))
+    return PUBLISHED / slug if slug is not None and not path.exists() else path
+
+
 def _slug(name: str) -> str | None:
     plain = name.removeprefix(_PREFIX).rstrip("/")
     return plain if plain in published() else None

@@ -333,6 +333,8 @@ class Store:
         self, names: Sequence[str], seen: set[tuple[str, str]], owed: dict[str, set[str]], problems: list[str]
     ) -> list[pa.Table]:
         """The rows of compacted files; adds what their runs are known by, and which items files hold whose items."""
+        import pyarrow.compute as pc
+
         found = []
         for path in tables.compacted_files(self.root, names, "runs", problems):
             table = _or_none(
@@ -342,9 +344,9 @@ class Store:
             if table is None:
                 continue
             table = tables.unseen(tables.known_outcomes(table, path, problems), seen)
-            for name, run_id in set(zip(table[ITEMS].to_pylist(), table["run_id"].to_pylist(), strict=True)):
-                if name is not None:
-                    owed.setdefault(name, set()).add(run_id)
+            with_items = table.filter(pc.is_valid(table[ITEMS]))
+            for name, run_id in set(zip(with_items[ITEMS].to_pylist(), with_items["run_id"].to_pylist(), strict=True)):
+                owed.setdefault(name, set()).add(run_id)
             found.append(table.drop_columns([ITEMS]).cast(schema.runs_schema()))
         return found
 
@@ -439,6 +441,8 @@ def _divergent(runs: pa.Table) -> list[str]:
     import pyarrow.compute as pc
 
     done = runs.filter(tables.are_done(runs))
+    if pc.count_distinct(done["cell_key"]).as_py() == pc.count_distinct(done["run_id"]).as_py():
+        return []  # no cell was done twice
     counts = Counter(key for key, _ in set(tables.runs_of(done)))
     repeated = [key for key, count in counts.items() if count > 1]
     if not repeated:

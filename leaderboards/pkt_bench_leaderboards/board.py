@@ -198,7 +198,7 @@ def _runs_by_row(group: Group, suite: str) -> _Column:
         if key not in newest or entry.age > newest[key].age:
             newest[key] = entry
     found: dict[RowKey, list[Entry]] = {}
-    for (row, _), entry in sorted(newest.items(), key=lambda pair: pair[0][1]):
+    for (row, _), entry in sorted(newest.items(), key=lambda pair: (pair[0][1], pair[0][0])):
         found.setdefault(row, []).append(entry)
     return {row: tuple(entries) for row, entries in found.items()}
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pkt_bench.cli import completion
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -22,12 +24,25 @@ WHICH, HOW, FOLD = "Which runs and methods", "How it is shown", "Runs folded ano
 
 def board(
     ctx: typer.Context,
-    run_dir: Annotated[str, typer.Argument(metavar="[RUN_DIR]", help="The run folder.")] = "runs",
+    run_dir: Annotated[
+        str,
+        typer.Argument(metavar="[RUN_DIR]", help="The run folder.", autocompletion=completion.run_sources),
+    ] = "runs",
     suites: Annotated[
-        list[str] | None, typer.Option("--suite", "--suites", help="Only these suites.", rich_help_panel=WHICH)
+        list[str] | None,
+        typer.Option(
+            "--suite",
+            "--suites",
+            help="Only these suites.",
+            rich_help_panel=WHICH,
+            autocompletion=completion.suites,
+        ),
     ] = None,
     pairs: Annotated[
-        list[str] | None, typer.Option("--pair", "--pairs", help="Only these pairs.", rich_help_panel=WHICH)
+        list[str] | None,
+        typer.Option(
+            "--pair", "--pairs", help="Only these pairs.", rich_help_panel=WHICH, autocompletion=completion.pairs
+        ),
     ] = None,
     where: Annotated[
         str | None,
@@ -49,7 +64,13 @@ def board(
     ] = None,
     baseline: Annotated[
         str,
-        typer.Option("--baseline", metavar="METHOD", help="Test every method against this one.", rich_help_panel=WHICH),
+        typer.Option(
+            "--baseline",
+            metavar="METHOD",
+            help="Test every method against this one.",
+            rich_help_panel=WHICH,
+            autocompletion=completion.rows,
+        ),
     ] = "student",
     sort: Annotated[
         str,
@@ -98,6 +119,12 @@ def board(
             rich_help_panel=FOLD,
         ),
     ] = None,
+    ranks: Annotated[
+        bool,
+        typer.Option(
+            "--ranks", help="Mean ranks over all pairs and suites, with critical differences.", rich_help_panel=FOLD
+        ),
+    ] = False,
     show: Annotated[
         str | None,
         typer.Option(
@@ -120,6 +147,7 @@ def board(
         "format": format,
         "svg": svg,
         "pivot": pivot,
+        "ranks": ranks,
         "show": show,
     }
     if view is not None:
@@ -127,7 +155,12 @@ def board(
         given = {name for name in flags if _is_given(ctx, name)}
         flags |= {name: value for name, value in saved.items() if name not in given}
     options = Options.of(flags)
-    (_show_pivot if options.pivot is not None else show_board)(options)
+    if options.ranks:
+        _show_ranks(options)
+    elif options.pivot is not None:
+        _show_pivot(options)
+    else:
+        show_board(options)
 
 
 @dataclass(frozen=True)
@@ -147,6 +180,7 @@ class Options:
     format: str = "table"
     svg: Path | None = None
     pivot: str | None = None
+    ranks: bool = False
     show: str | None = None
 
     @staticmethod
@@ -165,8 +199,11 @@ class Options:
             raise RequestError(_said(f"--format '{options.format}' will not do.", options.format, FORMATS, "Formats"))
         if options.pivot is None and options.show is not None:
             raise RequestError(f"--show {options.show} is of a pivot; name its column with --pivot settings.rank")
-        if options.pivot is not None:
+        if options.ranks and options.pivot is not None:
+            raise RequestError("--ranks and --pivot are two tables; leave out either.")
+        if options.ranks or options.pivot is not None:
             # said, not passed over: whoever gives these expects something of them
+            other = "--ranks" if options.ranks else "a --pivot"
             for name, given in (
                 ("--having", options.having),
                 ("--columns", options.columns),
@@ -175,7 +212,7 @@ class Options:
                 ("--all", options.everything),
             ):
                 if given:
-                    raise RequestError(f"{name} is of a board and says nothing of a --pivot; leave out either.")
+                    raise RequestError(f"{name} is of a board and says nothing of {other}; leave out either.")
         return options
 
 
@@ -292,6 +329,24 @@ def _show_pivot(options: Options) -> None:
     if options.format in whole:
         sys.stdout.write(whole[options.format]())
     _show_sheets([pivot.write(folded, subtitle=", ".join(options.suites), remarks=remarks)], options)
+
+
+def _show_ranks(options: Options) -> None:
+    from pkt_bench_leaderboards import ranks_sheet
+    from pkt_bench_leaderboards.board import boards
+    from pkt_bench_leaderboards.ranking import ranking
+
+    runs, _, remarks = _read(options, None)
+    found = ranking(boards(runs, None, options.suites))
+    whole = {
+        "json": lambda: ranks_sheet.as_json(found),
+        "csv": lambda: ranks_sheet.as_csv(found),
+        "tsv": lambda: ranks_sheet.as_csv(found, tabs=True),
+    }
+    if options.format in whole:
+        sys.stdout.write(whole[options.format]())
+    sheet = ranks_sheet.write(found)
+    _show_sheets([replace(sheet, notes=(*remarks, *sheet.notes))], options)
 
 
 def _show_sheets(sheets: Sequence[Sheet], options: Options) -> None:

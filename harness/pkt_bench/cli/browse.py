@@ -28,8 +28,9 @@ def browse(
 
     from pkt_bench.errors import RequestError
 
-    terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    if not terminal:
+    # it is drawn on stderr
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    if os.environ.get("TERM") == "dumb" or not all(stream.isatty() for stream in streams):
         raise RequestError(
             "browse needs a terminal that can move its cursor, and this is none."
             f"\n  See the same with: pkt-bench board {run_dir}"

@@ -23,14 +23,15 @@ def publish(
     """Check a run folder and write it as a board with a README; the same runs give the same bytes."""
     import sys
 
-    from pkt_bench import publishing
+    from pkt_bench import publishing, sources
     from pkt_bench.errors import RequestError
 
     if not slug:
         raise RequestError("--slug is missing: it names the board's folder.\n  For example: --slug tiny-three-seeds")
     if hub and not yes and not sys.stdin.isatty():
         raise RequestError(f"--hub {hub} makes the board public, and nobody can be asked here.\n  Consent with --yes.")
-    done = publishing.publish(run_dir, slug, title=title, to=to, force=force, keep_host=keep_host)
+    folder = sources.folder(run_dir)
+    done = publishing.publish(folder, slug, title=title, to=to, force=force, keep_host=keep_host)
     for words in done.unchecked:
         print(f"pkt-bench: {words}", file=sys.stderr)  # noqa: T201 - this is the command line
     state = "written" if done.written else "there already, the same to the byte"

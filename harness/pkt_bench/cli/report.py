@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pkt_bench.cli import completion
+
 if TYPE_CHECKING:
     from pkt_bench_leaderboards.board import Board
 
 
 def report(
-    run_dir: Annotated[str, typer.Argument(metavar="[RUN_DIR]", help="The run folder.")] = "runs",
+    run_dir: Annotated[
+        str,
+        typer.Argument(metavar="[RUN_DIR]", help="The run folder.", autocompletion=completion.run_sources),
+    ] = "runs",
     to: Annotated[Path | None, typer.Option("--to", metavar="FILE.html", help="Where to write it.")] = None,
     title: Annotated[str, typer.Option("--title", help="Its title. (default: by the pairs)")] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is no report of ours.")] = False,

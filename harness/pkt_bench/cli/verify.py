@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
+from pkt_bench.cli import completion
+
 
 def verify(
-    run_dir: Annotated[Path, typer.Argument(metavar="[RUN_DIR]", help="The run folder.")] = Path("runs"),
+    run_dir: Annotated[
+        Path,
+        typer.Argument(metavar="[RUN_DIR]", help="The run folder.", autocompletion=completion.run_sources),
+    ] = Path("runs"),
     sample: Annotated[
         int | None, typer.Option("--sample", min=0, help="Score only so many answers again, drawn at random; 0: none.")
     ] = None,
@@ -25,7 +30,7 @@ def verify(
     import warnings
     from dataclasses import asdict
 
-    from pkt_bench import integrity, rerunning, rescoring
+    from pkt_bench import integrity, rerunning, rescoring, sources
     from pkt_bench.tui.listing import check_format, show
 
     check_format(format)
@@ -34,7 +39,8 @@ def verify(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("LOGLEVEL", "ERROR")
     warnings.simplefilter("ignore")
-    checked = integrity.check(run_dir, all_items=sample != 0 or rerun > 0)
+    folder = sources.folder(run_dir)
+    checked = integrity.check(folder, all_items=sample != 0 or rerun > 0)
     faults, unchecked = list(checked.faults), list(checked.unchecked)
     again = 0
     if sample != 0:
@@ -44,7 +50,7 @@ def verify(
         again = rescored.checked
     asked = 0
     if rerun:
-        answered = rerunning.rerun(run_dir, checked.runs, checked.items, count=rerun, seed=seed)
+        answered = rerunning.rerun(folder, checked.runs, checked.items, count=rerun, seed=seed)
         faults += answered.faults
         unchecked += answered.skipped
         asked = answered.checked

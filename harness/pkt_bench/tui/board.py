@@ -167,7 +167,9 @@ class _Renderer:
             marks = f" {cell.marks:<{self._marks[index]}}"
             written.append_text(self._words(marks, _STYLES[cell.tone]))
         if bars and cell.share is not None and not line.reference:
-            return _bar(cell.share).append_text(written)
+            # all bars begin below each other, however long what follows them is
+            room = max(len(other.cells[index].text) for other in self._sheet.lines)
+            return _bar(cell.share).append(" " * (room - len(cell.text))).append_text(written)
         return written
 
     def _words(self, words: str, style: str) -> Text:

@@ -112,7 +112,7 @@ class Leaderboard(Page):
             try:
                 wanted = expressions.parse(asked, kinds([board]))
             except expressions.ExpressionError as error:
-                return {row.label for row in board.rows}, str(error).splitlines()[0]
+                return {row.label for row in board.rows}, f"the filter cannot be read: {str(error).splitlines()[0]}"
             return {row.label for row in board.rows if wanted.holds(figures(board, row))}, ""
         words = asked.casefold().split()
 
@@ -129,7 +129,8 @@ class Leaderboard(Page):
         super().on_mount()
         self.listing.focus()
         if not self.recorded.tested:
-            self._test()
+            # once the board is seen: reading answers would keep it from being drawn
+            self.set_timer(0.1, self._test)
 
     @work(thread=True, exclusive=True)
     def _test(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 
-from pkt_bench.tui.browse.listing import Entry, Listing
+from pkt_bench.tui.browse.listing import Entry, Lazy, Listing
 from pkt_bench.tui.browse.page import Page, Reading
 from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.board import Board, Row
@@ -67,8 +67,10 @@ class Method(Page):
         """One line a run; what is said of the row above them."""
         fractions = {column.suite: column.fraction for column in self._board.columns}
         runs = self.recorded.runs_of(self._board, self._row)
-        entries = [
-            Entry(
+
+        def line(number: int) -> Entry:
+            (run,) = runs.slice(number, 1).to_pylist()
+            return Entry(
                 run["run_id"],
                 (
                     Cell(run["suite"]),
@@ -81,8 +83,8 @@ class Method(Page):
                     Cell(run["reason"]),
                 ),
             )
-            for run in runs
-        ]
+
+        entries = Lazy(runs.num_rows, line)
         self.listing.show(_RUNS, entries, fixed=2)
         self.listing.focus()
         self.say(_verdict(self._board, self._row))
@@ -175,8 +177,10 @@ class Documents(Page):
 
     def _show(self, items: list[dict[str, Any]]) -> None:
         self._items = items
-        entries = [
-            Entry(
+
+        def line(number: int) -> Entry:
+            item = items[number]
+            return Entry(
                 str(number),
                 (
                     Cell(item["task"]),
@@ -187,8 +191,8 @@ class Documents(Page):
                     Cell(item["prompt"]),
                 ),
             )
-            for number, item in enumerate(items)
-        ]
+
+        entries = Lazy(len(items), line)
         self.listing.show(_DOCUMENTS, entries, fixed=3)
         self.say(f"{len(items)} answers" if items else "this run has no answers on record")
 

@@ -27,7 +27,7 @@ class Page(Screen[None]):
 
     DEFAULT_CSS = """
     Page { layout: vertical; }
-    Page > .path { height: 1; text-style: bold; padding: 0 1; }
+    Page > .path { height: auto; max-height: 2; text-style: bold; padding: 0 1; }
     Page > .said { height: auto; max-height: 4; color: $text-muted; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -44,7 +44,8 @@ class Recorded:
 
     def test(self) -> tuple[Board, ...]:
         """The boards with what their answers tell: takes as long as reading them does."""
-        return boards(self.runs, self.items, (), self.baseline)
+        items = self.items
+        return boards(self.runs, items, (), self.baseline) if items.num_rows else self.boards
 
     @property
     def items(self) -> pa.Table:
@@ -56,7 +57,7 @@ class Recorded:
 
     # ------------------------------------------------------------ looking things up
 
-    def runs_of(self, board: Board, row: Row) -> list[dict[str, Any]]:
+    def runs_of(self, board: Board, row: Row) -> pa.Table:
         """Every run of a row on its pair, by suite, seed and time: that of its headline figure where it has one."""
         import pyarrow.compute as pc
 
@@ -65,8 +66,8 @@ class Recorded:
         for name, value in (("pair", board.pair), ("settings", row.settings), ("distribution", row.distribution)):
             mask = pc.and_kleene(mask, pc.equal(table[name], value))
         mask = pc.and_kleene(mask, pc.or_kleene(pc.is_null(table["task"]), table["headline"]))
-        found = table.select(_SHOWN).filter(mask).to_pylist()
-        return sorted(found, key=lambda run: (run["suite"], run["seed"], str(run["created_at"])))
+        found = table.select(_SHOWN).filter(mask)
+        return found.sort_by([("suite", "ascending"), ("seed", "ascending"), ("created_at", "ascending")])
 
     def details(self, run_id: str) -> list[dict[str, Any]]:
         """Every row of a run, with all that is known of it; its headline figure first."""
@@ -93,7 +94,7 @@ class Recorded:
         seeds = set(row.squares[index].seeds)
         newest = {
             run["seed"]: run
-            for run in self.runs_of(board, row)
+            for run in self.runs_of(board, row).to_pylist()
             if run["suite"] == suite and run["outcome"] == "done" and run["seed"] in seeds
         }
         return [newest[seed] for seed in sorted(newest)]
