@@ -7,7 +7,6 @@ import pytest
 
 from boards import record_board
 from pkt_bench import integrity, publishing
-from pkt_bench.cli.board import board as board_command
 from pkt_bench.cli.publish import publish as command
 from pkt_bench.errors import IntegrityError, RequestError, UnavailableError
 from pkt_bench.store import Store
@@ -66,10 +65,9 @@ def test_another_board_is_replaced_by_force_alone(recorded, tmp_path):
     assert Store(folder).read().items.num_rows == other.read().items.num_rows
 
 
-def test_every_score_of_the_readme_is_that_of_the_board(recorded, tmp_path, capsys):
+def test_every_score_of_the_readme_is_that_of_the_board(recorded, tmp_path, pkt_bench):
     folder = publishing.publish(recorded.root, "a-board", to=tmp_path).folder
-    board_command(recorded.root, format="json")
-    (board,) = json.loads(capsys.readouterr().out)["boards"]
+    (board,) = json.loads(pkt_bench("board", recorded.root, "--format", "json").out)["boards"]
 
     lines = [line for line in (folder / "README.md").read_text(encoding="utf-8").splitlines() if line.count("|") > 6]
 

@@ -10,8 +10,10 @@ from boards import record_board
 from pkt_bench import durable, integrity, merging
 from pkt_bench.cli.verify import verify
 from pkt_bench.compaction import compact
+from pkt_bench.domain import digest_of
 from pkt_bench.errors import IntegrityError
 from pkt_bench.store import Store
+from pkt_bench_leaderboards import schema
 from recorded import cell_files
 
 
@@ -108,6 +110,59 @@ def test_changed_conditions_are_found_by_their_digests_or_the_board(store, colum
     faults = integrity.check(store.root).faults
 
     assert row["run_id"] in {fault.run_id for fault in faults}
+
+
+def rewrite_all(store, change_runs, change_items=lambda items: items):
+    """The whole folder written anew by someone who knows how, with every digest right."""
+    found = Store(store.root).read()
+    for path in sorted(store.root.rglob("*.arrow")):
+        path.unlink()
+    rows = [row | change_runs(row) for row in found.runs.to_pylist()]
+    merging.add(store, pa.Table.from_pylist(rows, schema=found.runs.schema), change_items(found.items))
+    store.write_board()
+
+
+def test_a_score_whose_answers_were_taken_away_is_a_fault_and_refused(store, tmp_path):
+    gone = store.read().runs["run_id"][0].as_py()
+    rewrite_all(store, lambda _: {}, lambda items: items.filter(pc.not_equal(items["run_id"], gone)))
+
+    faults = integrity.check(store.root).faults
+
+    assert {(fault.where, fault.run_id) for fault in faults} == {("items", gone)}
+    with pytest.raises(IntegrityError, match="the answers behind a score are gone"):
+        merging.merge([store.root], tmp_path / "all")
+
+
+def test_scores_imported_without_answers_are_no_fault_and_that_is_said(store):
+    def imported(row):
+        changed = {"distribution": "imported", "documents_hash": None}
+        compared = {name: (row | changed)[name] for name in schema.COMPARED}
+        return changed | {"comparability": digest_of(compared)}
+
+    rewrite_all(store, lambda row: imported(row) if row["task"] else {}, lambda items: items.slice(0, 0))
+
+    found = integrity.check(store.root)
+
+    assert found.faults == ()
+    assert any("its answers are not kept" in words for words in found.unchecked)
+
+
+def test_a_wrong_comparability_is_a_fault_however_little_the_row_says_it_knew(store):
+    rewrite_all(store, lambda row: {"documents_hash": None} if row["task"] else {})
+
+    faults = integrity.check(store.root).faults
+
+    assert {fault.where for fault in faults} == {"comparability"}
+
+
+def test_the_first_rows_compared_fewer_columns_and_that_is_said(store):
+    lacking = dict.fromkeys(("documents_hash", "pass_tokens", "budget", "host"))
+    rewrite_all(store, lambda row: lacking if row["task"] else {})
+
+    found = integrity.check(store.root)
+
+    assert found.faults == ()
+    assert any("comparability is not checkable" in words for words in found.unchecked)
 
 
 def test_the_command_ends_with_5_and_lists_each_fault_as_json(store, capsys):

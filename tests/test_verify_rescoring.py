@@ -72,3 +72,17 @@ def test_the_same_seed_draws_the_same_answers(tmp_path, documents):
 
     assert drawn[0] == drawn[1]
     assert drawn[0].checked == 2
+
+
+@pytest.mark.slow
+def test_a_saved_student_answers_the_same_when_it_is_asked_again(pkt_bench, tmp_path):
+    out = tmp_path / "runs"
+    chosen = ("--methods", "student", "--suite", "arithmetic", "--limit", "4", "--slots", "1")
+    assert pkt_bench("run", *chosen, "--out", out, "--executor", "inline").code == 0
+
+    answer = pkt_bench("verify", out, "--sample", "0", "--rerun", "4")
+
+    assert (answer.code, answer.err) == (
+        0,
+        f"{out}: 1 runs, 1 scores, 4 answers, 0 of them scored again, 4 asked again: no faults\n",
+    )

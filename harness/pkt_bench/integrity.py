@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pkt_bench import tables
-from pkt_bench.domain import digest_of
+from pkt_bench.domain import Outcome, digest_of
 from pkt_bench.errors import IntegrityError
 from pkt_bench.store import BOARD, Store
 from pkt_bench.tables import CELLS, COMPACTED, ITEMS_FOLDER, UnreadableError
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # metrics lm-eval averages over documents, whose every figure must be the mean of its items
 MEANS = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "pass_at_1"})
 ITEM_COLUMNS = ("run_id", "cell_key", "task", "metric", "filter", "doc_id", "doc_hash", "value")
+IMPORTED = "imported"
+"""The `distribution` of rows that another program's files say, which may come without answers."""
+# null in every row of schema 1 that is older than the digest of documents
+_SINCE_SCHEMA_2 = ("documents_hash", "pass_tokens", "budget", "host")
 # figures are sums of doubles in another order
 _TOLERANCE = 1e-9
 _NAMED = ("run_id", "method", "suite", "seed", "task", "metric", "filter")
@@ -115,11 +119,20 @@ def check(root: Path, *, all_items: bool = False) -> Checked:
         ).require_sound(root)
     found = Store(root).read(item_columns=() if all_items else ITEM_COLUMNS)
     unchecked = [problem for problem in found.problems if not any(fault.where in problem for fault in faults)]
-    scored = [row for row in found.runs.to_pylist() if row["task"] is not None]
-    faults += _comparability(scored, unchecked)
-    faults += _figures(scored, found.items, unchecked)
+    wrong, not_known = check_rows(found.runs, found.items)
+    faults += wrong
+    unchecked += not_known
     faults += _board(root, found.runs, unchecked)
-    return Checked(found.runs, found.items, tuple(faults), tuple(dict.fromkeys(unchecked)), len(scored))
+    scores = found.runs.num_rows - found.runs["task"].null_count
+    return Checked(found.runs, found.items, tuple(faults), tuple(dict.fromkeys(unchecked)), scores)
+
+
+def check_rows(runs: pa.Table, items: pa.Table) -> tuple[list[Fault], list[str]]:
+    """Checks rows against the items behind them; gives what is wrong, and in words what could not be checked."""
+    unchecked: list[str] = []
+    scored = [row for row in runs.to_pylist() if row["task"] is not None]
+    faults = [*_comparability(scored, unchecked), *_figures(scored, items, unchecked)]
+    return faults, unchecked
 
 
 # ---------------------------------------------------------------- files
@@ -229,8 +242,8 @@ def _comparability(rows: Sequence[Mapping[str, Any]], unchecked: list[str]) -> I
             known[compared] = digest_of(dict(zip(schema.COMPARED, compared, strict=True)))
         if row["comparability"] == known[compared]:
             continue
-        if row["documents_hash"] is None:
-            # rows of schema 1 had fewer columns to compare
+        if all(row[name] is None for name in _SINCE_SCHEMA_2):
+            # the first rows had fewer columns to compare
             unchecked.append(f"{_label(row)}: comparability is not checkable, the row is of an older pkt-bench")
             continue
         yield _fault(
@@ -269,6 +282,9 @@ def _figures(rows: Sequence[Mapping[str, Any]], items: pa.Table, unchecked: list
     for key, row in by_key.items():
         found = answers.get(key)
         if found is None:
+            if row["outcome"] == Outcome.DONE and not _came_without_answers(row):
+                yield _fault(row, "the answers behind a score are gone", "items", "no answers", f"{row['n']} answers")
+                continue
             unchecked.append(f"{_label(row)}: {row['task']} {row['metric']} is not checkable, its answers are not kept")
             continue
         yield from _counted(row, found)
@@ -279,6 +295,10 @@ def _figures(rows: Sequence[Mapping[str, Any]], items: pa.Table, unchecked: list
     for key in answers.keys() - by_key.keys():
         named = dict(zip(("run_id", "cell_key", "task", "metric", "filter"), key, strict=True))
         yield _fault(named, f"answers of cell {key[1]} that no score is made of", "items", "answers", "a row")
+
+
+def _came_without_answers(row: Mapping[str, Any]) -> bool:
+    return row["distribution"] == IMPORTED and row["documents_hash"] is None
 
 
 def _counted(row: Mapping[str, Any], found: _Answers) -> Iterator[Fault]:

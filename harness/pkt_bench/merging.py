@@ -47,7 +47,7 @@ def merge(sources: Sequence[Path], out: Path, *, artifacts: bool = False) -> Mer
         StorageError: `out` cannot be written.
     """
     store = Store(out)
-    there = [out] if (out / MARKER).exists() and _has_runs(out) else []
+    there = [out] if has_runs(out) else []
     for source in sources:
         if source.resolve() == out.resolve():
             raise RequestError(f"{source} cannot be merged into itself.\n  Name another folder with --out.")
@@ -115,7 +115,10 @@ def add(store: Store, runs: pa.Table, items: pa.Table) -> None:
         raise store.unwritable(error) from None
 
 
-def _has_runs(root: Path) -> bool:
+def has_runs(root: Path) -> bool:
+    """Whether a folder is a run folder with anything recorded in it."""
+    if not (root / MARKER).exists():
+        return False
     return any(tables.cell_files(root / tables.CELLS, [])) or bool(tables.compacted_names(root))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -43,7 +45,9 @@ def rerun(root: Path, runs: pa.Table, items: pa.Table, *, count: int, seed: int)
     checked = 0
     for name, stored in wanted.items():
         try:
-            answers = _ask(root, rows[name], judges, sorted({item["doc_id"] for item in stored}))
+            # where the libraries draw their progress
+            with contextlib.redirect_stderr(io.StringIO()):
+                answers = _ask(root, rows[name], judges, sorted({item["doc_id"] for item in stored}))
         except PktBenchError as error:
             skipped[f"not run again: {error}"] = len(stored)
             continue

@@ -116,6 +116,8 @@ class Judges:
 
         if task not in self._suites:
             return f"not scored again: no suite installed here has the task {task}"
+        if judged_by is None:
+            return f"not scored again: by what task files and code {task} was judged is unknown"
         offer = self._suites[task]
         if judged_by != scoring_hash(suite_identity(offer)["suite"]):
             return f"not scored again: {task} was judged by other task files or code than those installed here"

@@ -32,7 +32,7 @@ def run_rows(run: Run, items: Sequence[Item] = ()) -> list[dict[str, Any]]:
             common
             | _score(score, headline)
             | _judged(run, score.task)
-            | {"documents_hash": _documents_hash([item for item in items if item.task == score.task])}
+            | {"documents_hash": documents_hash([item for item in items if item.task == score.task])}
         )
         for score in run.scores
     ]
@@ -95,7 +95,7 @@ def scoring_hash(suite: object) -> str | None:
     return digest_of(judges) if any(judges.values()) else None
 
 
-def _documents_hash(items: Sequence[Item]) -> str | None:
+def documents_hash(items: Sequence[Item]) -> str | None:
     """Digest of the documents: each counts once, under however many metrics and filters it was scored."""
     documents = sorted({(item.task, item.doc_id, item.doc_hash) for item in items})
     return digest_of({"documents": documents}) if documents else None

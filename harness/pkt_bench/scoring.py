@@ -119,7 +119,7 @@ def _scores(task: Task, report: Mapping[str, Any]) -> Iterator[Score]:
             higher_is_better=bool(report["higher_is_better"][task.name].get(metric, True)),
             headline=headline,
             task_version=str(report["versions"][task.name]),
-            task_hash=_config_hash(report["configs"][task.name]),
+            task_hash=config_hash(report["configs"][task.name]),
             shots=int(report["n-shot"][task.name]),
             chance=task.chance if headline else None,
         )
@@ -147,7 +147,7 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _config_hash(config: Mapping[str, Any]) -> str:
+def config_hash(config: Mapping[str, Any]) -> str:
     """A digest of the resolved task: addresses and folders of this machine are left out."""
     text = json.dumps(config, sort_keys=True, default=lambda value: getattr(value, "__name__", str(type(value))))
     text = re.sub(r" at 0x[0-9a-f]+", "", text)

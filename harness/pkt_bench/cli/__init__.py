@@ -17,6 +17,8 @@ from pkt_bench.cli.cache import cache
 from pkt_bench.cli.compact import compact
 from pkt_bench.cli.compare import compare
 from pkt_bench.cli.completion import answering
+from pkt_bench.cli.export import export
+from pkt_bench.cli.import_ import import_
 from pkt_bench.cli.ls import ls
 from pkt_bench.cli.merge import merge
 from pkt_bench.cli.plan import plan
@@ -45,6 +47,8 @@ app.command()(compact)
 app.command()(verify)
 app.command()(merge)
 app.command()(publish)
+app.command()(export)
+app.command("import")(import_)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
 app.add_typer(plugins, name="plugins")
