@@ -149,6 +149,8 @@ def _number(value: object) -> float | None:
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """A digest of the resolved task: addresses and folders of this machine are left out."""
-    text = json.dumps(config, sort_keys=True, default=lambda value: getattr(value, "__name__", str(type(value))))
+    # lm-eval says there which file the task was read from
+    metadata = {name: value for name, value in (config.get("metadata") or {}).items() if name != "config_source"}
+    text = json.dumps({**config, "metadata": metadata}, sort_keys=True, default=lambda value: getattr(value, "__name__", str(type(value))))
     text = re.sub(r" at 0x[0-9a-f]+", "", text)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
