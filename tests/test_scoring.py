@@ -1,6 +1,7 @@
 """lm-eval's own figures, taken over unchanged, and a refusal where scoring would ask in other words than training."""
 
 import dataclasses
+import shutil
 
 import pytest
 
@@ -64,3 +65,19 @@ def test_a_task_that_asks_in_other_words_than_the_records_is_refused(loaded, sui
 
     with pytest.raises(ContractError, match="none of the suite's test prompts"):
         score(loaded.student, loaded.tokenizer, other, Knobs())
+
+
+def test_the_hash_of_a_task_does_not_depend_on_where_its_files_lie(loaded, suite, tmp_path):
+    shutil.copytree(suite.task_path, tmp_path / "elsewhere" / "tasks")
+    moved = dataclasses.replace(suite, task_path=tmp_path / "elsewhere" / "tasks")
+    shutil.copytree(suite.task_path, tmp_path / "edited")
+    (file,) = (tmp_path / "edited").glob("*.yaml")
+    file.write_text(file.read_text().replace("doc_to_text:", "description: 'Think. '\ndoc_to_text:"))
+    edited = dataclasses.replace(suite, task_path=tmp_path / "edited", test_prompts=list)
+
+    here, there, other = (
+        score(loaded.student, loaded.tokenizer, each, Knobs(limit=1))[0][0].task_hash for each in (suite, moved, edited)
+    )
+
+    assert here == there
+    assert here != other

@@ -151,6 +151,10 @@ def config_hash(config: Mapping[str, Any]) -> str:
     """A digest of the resolved task: addresses and folders of this machine are left out."""
     # lm-eval says there which file the task was read from
     metadata = {name: value for name, value in (config.get("metadata") or {}).items() if name != "config_source"}
-    text = json.dumps({**config, "metadata": metadata}, sort_keys=True, default=lambda value: getattr(value, "__name__", str(type(value))))
+    text = json.dumps(
+        {**config, "metadata": metadata},
+        sort_keys=True,
+        default=lambda value: getattr(value, "__name__", str(type(value))),
+    )
     text = re.sub(r" at 0x[0-9a-f]+", "", text)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
