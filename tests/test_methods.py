@@ -86,7 +86,15 @@ class Ran:
         return self.folder / "artifacts" / self.rows[method]["cell_key"]
 
 
-@pytest.fixture(scope="module", params=LAYOUTS, ids=lambda name: name.replace(" ", "-"))
+# these differ from a layout beside them by what other tests look at: Mistral from Llama, Qwen2 from 3, Gemma 2 from 1
+ALIKE = ("mistral", "qwen2", "gemma2")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.long] if name in ALIKE else []) for name in LAYOUTS],
+    ids=lambda name: name.replace(" ", "-"),
+)
 def ran(request, tmp_path_factory, pico, pkt_bench):
     layout = LAYOUTS[request.param]
     folder = tmp_path_factory.mktemp("methods")
