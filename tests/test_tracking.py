@@ -200,6 +200,7 @@ def test_an_unknown_tracker_ends_with_2(pkt_bench, pico, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_broken_trackers_cost_no_cell(pkt_bench, pico, plugin, tmp_path):
     trackers = ("--plugin", plugin, "--track", "refuses,raises", "--track", "sleeps,notes", "--json")
 

@@ -222,6 +222,7 @@ def test_a_cell_no_node_can_ever_run_ends_with_3(nodes, pkt_bench, pico, tmp_pat
     assert "no node of the Ray cluster can ever run a cell, which takes 1 processors and 64 GPUs" in answer.err
 
 
+@pytest.mark.long
 def test_the_cells_of_a_lost_node_are_done_by_another_and_recorded_once(nodes, pico, plugin, tmp_path):
     out = tmp_path / "runs"
     asked = ("--plugin", plugin, "--seeds", "2", "--set", f"ray.address={nodes.address}")
