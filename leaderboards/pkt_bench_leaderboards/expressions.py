@@ -27,6 +27,7 @@ import operator
 import re
 import tokenize
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
@@ -128,16 +129,16 @@ Value = Literal | Field
 
 
 @dataclass(frozen=True)
-class Predicate:
+class Predicate(ABC):
     """What holds for a row, does not, or is unknown. Subclasses say how."""
 
+    @abstractmethod
     def fields(self) -> Iterator[Field]:
         """Every field it asks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def holds(self, mapping: Mapping[str, Any]) -> bool | None:
         """For one row."""
-        raise NotImplementedError
 
     def mask(self, table: pa.Table) -> pa.BooleanArray:
         """For all rows: each distinct value of a column is judged once, for a table has few of most of them."""

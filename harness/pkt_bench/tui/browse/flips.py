@@ -12,8 +12,8 @@ from pkt_bench.tui.browse.page import Page, Reading
 from pkt_bench.tui.browse.recorded import Recorded
 from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.board import Board, Row
+from pkt_bench_leaderboards.figures import probability
 from pkt_bench_leaderboards.sheet import Cell, Heading
-from pkt_bench_leaderboards.statistics import Paired
 
 _HEADINGS = (
     Heading("change", "change", right=False),
@@ -77,7 +77,7 @@ class Flips(Page):
             of_suite = [flip for flip in found if flip.suite == column.suite]
             gained = sum(flip.change == "gained" for flip in of_suite)
             paired = self._row.squares[index].paired if self._other.label == self._board.baseline else None
-            p = f", p {text.probability(_p(paired))}" if paired is not None else ""
+            p = f", p {text.probability(probability(paired))}" if paired is not None else ""
             said.append(f"{column.suite}: {gained} gained, {len(of_suite) - gained} lost{p}")
         return " · ".join(said) if found else "no document with answers on record differs"
 
@@ -148,7 +148,3 @@ def flipped_on(recorded: Recorded, board: Board, row: Row, other: Row, suite: st
     whole = [items for items in documents.values() if len(items) == len(runs)]
     found = [Flipped(suite, items, more_is_better=column.higher_is_better) for items in whole]
     return sorted((flip for flip in found if flip.differs), key=lambda flip: (flip.change != "lost", flip.doc_id))
-
-
-def _p(paired: Paired) -> float:
-    return paired.p if paired.p_holm is None else paired.p_holm

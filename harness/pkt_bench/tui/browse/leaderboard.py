@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from pkt_bench.tui.browse.flips import Flips
 from pkt_bench.tui.browse.frontier import Frontier
@@ -84,7 +84,7 @@ class Leaderboard(Page):
         self.listing.show(sheet.headings, entries, fixed=sheet.fixed, sorted_by=self._sort, widest=200)
         boards = self.recorded.boards
         which = f" (board {boards.index(board) + 1} of {len(boards)}: b for the next)" if len(boards) > 1 else ""
-        self.query_one("#path").update(self.plain(f"{sheet.title}{which}  {sheet.subtitle}"))  # type: ignore[attr-defined]
+        self.query_one("#path", Static).update(self.plain(f"{sheet.title}{which}  {sheet.subtitle}"))
         self._remark(board, len(entries), problem)
 
     def _remark(self, board: Board, shown: int, problem: str) -> None:

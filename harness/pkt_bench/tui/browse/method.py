@@ -15,8 +15,8 @@ from pkt_bench.tui.browse.page import Page, Reading
 from pkt_bench.tui.browse.recorded import Recorded
 from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.board import Board, Row
+from pkt_bench_leaderboards.figures import probability
 from pkt_bench_leaderboards.sheet import Cell, Heading
-from pkt_bench_leaderboards.statistics import Paired
 
 _RUNS = (
     Heading("suite", "suite", right=False),
@@ -111,17 +111,13 @@ def _verdict(board: Board, row: Row) -> str:
     if row.place is not None:
         said.append(f"place {row.place}")
     if row.paired is not None:
-        said.append(f"against {board.baseline}: p {text.probability(_p(row.paired))}")
+        said.append(f"against {board.baseline}: p {text.probability(probability(row.paired))}")
     if row.gap_closed is not None:
         said.append(f"gap closed {text.percent(row.gap_closed)}")
     if row.one_seed:
         said.append("one seed")
-    said += [f"against {each.label}: p {text.probability(_p(each.paired))}" for each in row.controls]
+    said += [f"against {each.label}: p {text.probability(probability(each.paired))}" for each in row.controls]
     return " · ".join(said)
-
-
-def _p(paired: Paired) -> float:
-    return paired.p if paired.p_holm is None else paired.p_holm
 
 
 class Run(Reading):

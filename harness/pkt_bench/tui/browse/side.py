@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -13,6 +12,7 @@ from pkt_bench.tui.browse.listing import Entry
 from pkt_bench.tui.browse.page import Page
 from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.board import Board, Row
+from pkt_bench_leaderboards.figures import probability
 from pkt_bench_leaderboards.sheet import Cell, Heading
 
 
@@ -29,8 +29,7 @@ class Side(Page):
         """One line for each thing that can be said of both."""
         headings = [Heading("what", "", right=False), *(Heading(r.label, r.label) for r in (self._row, self._other))]
         entries = [
-            Entry(str(number), (Cell(what), Cell(one), Cell(other)))
-            for number, (what, one, other) in enumerate(self._lines())
+            Entry(str(number), tuple(Cell(words) for words in line)) for number, line in enumerate(self._lines())
         ]
         self.listing.show(headings, entries, fixed=1)
         self.listing.focus()
@@ -54,10 +53,12 @@ class Side(Page):
     def _both(self) -> tuple[tuple[Row, Row], tuple[Row, Row]]:
         return (self._row, self._other), (self._other, self._row)
 
-    def _lines(self) -> Sequence[tuple[str, str, str]]:
+    def _lines(self) -> list[tuple[str, ...]]:
         rows, board = (self._row, self._other), self._board
         fraction = board.columns[0].fraction
-        lines = [("mean", *(text.score(row.mean, row.mean_stderr, fraction=fraction) for row in rows))]
+        lines: list[tuple[str, ...]] = [
+            ("mean", *(text.score(row.mean, row.mean_stderr, fraction=fraction) for row in rows))
+        ]
         for index, column in enumerate(board.columns):
             squares = [row.squares[index] for row in rows]
             lines.append(
@@ -73,7 +74,7 @@ class Side(Page):
             )
         lines += [
             ("gap closed", *(text.percent(row.gap_closed) for row in rows)),
-            (f"p against {board.baseline or 'nobody'}", *(_p(row) for row in rows)),
+            (f"p against {board.baseline or 'nobody'}", *(text.probability(probability(row.paired)) for row in rows)),
             ("place", *(text.UNKNOWN if row.place is None else str(row.place) for row in rows)),
             ("seeds", *(text.spans(row.seeds) for row in rows)),
             ("seconds", *(text.seconds(row.costs.seconds) for row in rows)),
@@ -85,13 +86,13 @@ class Side(Page):
             ("version", *(row.version for row in rows)),
             ("offered by", *(row.distribution for row in rows)),
         ]
-        return [*lines, *self._settings()]  # type: ignore[list-item]
+        return [*lines, *self._settings()]
 
-    def _settings(self) -> Sequence[tuple[str, str, str]]:
+    def _settings(self) -> list[tuple[str, ...]]:
         one, other = (json.loads(row.settings or "{}") for row in (self._row, self._other))
         names = sorted({*one, *other})
         differing = [name for name in names if one.get(name) != other.get(name)]
-        return [(f"setting {name}", *(_setting(chosen, name) for chosen in (one, other))) for name in differing]  # type: ignore[misc]
+        return [(f"setting {name}", *(_setting(chosen, name) for chosen in (one, other))) for name in differing]
 
     def action_flips(self) -> None:
         """The documents they answered differently."""
@@ -101,11 +102,6 @@ class Side(Page):
         """The other one first."""
         self._row, self._other = self._other, self._row
         self.fill()
-
-
-def _p(row: Row) -> str:
-    paired = row.paired
-    return text.probability(None if paired is None else paired.p if paired.p_holm is None else paired.p_holm)
 
 
 def _setting(chosen: dict[str, object], name: str) -> str:
