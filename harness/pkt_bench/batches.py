@@ -23,9 +23,10 @@ SMALLEST = {"transfer": 32, "score": 1}
 def sizes_for(job: Job) -> BatchSizes:
     """The sizes to use for a cell: those asked for, or what earlier cells found to fit."""
     knobs = job.cell.knobs
+    asked = job.pass_tokens or pass_tokens(knobs.device)
     found = {phase: _read(_file(job, phase)) for phase in ("transfer", "score")}
     return BatchSizes(
-        pass_tokens=min(found["transfer"] or pass_tokens(knobs.device), pass_tokens(knobs.device)),
+        pass_tokens=min(found["transfer"] or asked, asked),
         score_batch=min(found["score"] or knobs.batch_size, knobs.batch_size),
     )
 

@@ -27,6 +27,9 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 Paradigm = Literal["reference", "language", "post-align", "pre-align", "control"]
 PARADIGMS: tuple[Paradigm, ...] = get_args(Paradigm)
 
+CONSENTS = ("pickle", "remote-code")
+"""What is refused of a checkpoint unless the user allows it: unpickling its weights, running its own code."""
+
 Use = Literal["weights", "outputs", "nothing"]
 USES: tuple[Use, ...] = get_args(Use)
 
@@ -60,15 +63,35 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A checkpoint by reference: a local folder in Hugging Face layout.
+    """A checkpoint by reference: a local folder in Hugging Face layout, or what can be made into one.
 
-    `revision` and `name` (by default the folder's) label it in reports; what identifies the weights is the digest the
-    harness takes of the files.
+    What identifies the weights is the digest the harness takes of the files, wherever they came from.
+
+    Attributes:
+        path: the folder; of a model of the hub, empty until a plan has found it in the cache or fetched it.
+        revision: the commit of the hub's repository, or a label of its author's.
+        name: how reports call it; by default the folder's name.
+        hub: the repository on the Hugging Face Hub, `owner/name`.
+        gguf: the GGUF file in the folder or repository that holds the weights; a plan converts it once.
+        consents: what the user allowed for this checkpoint, of `CONSENTS`; recorded in its rows.
     """
 
-    path: Path
+    path: Path = Path()
     revision: str = ""
     name: str = ""
+    hub: str = ""
+    gguf: str = ""
+    consents: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        """Whether its folder is known."""
+        return self.path != Path()
+
+    @property
+    def label(self) -> str:
+        """How people call it: never with this machine's folders."""
+        return self.name or (self.path.name if self.found else self.hub)
 
 
 @dataclass(frozen=True)
@@ -124,12 +147,25 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Pair:
-    """A large teacher and a small student, by reference."""
+    """A large teacher and a small student, by reference.
+
+    Attributes:
+        name: as typed on the command line.
+        summary: one line for `ls pairs`.
+        teacher: the large one.
+        student: the small one.
+        suites: what it is run on where no suites are asked for; empty: those that need nothing fetched.
+        caveats: what whoever reads its numbers should know, in a sentence each; shown with the plan and kept in rows.
+        licence: of the two checkpoints, as their pages say.
+    """
 
     name: str
     summary: str
     teacher: ModelRef
     student: ModelRef
+    suites: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+    licence: str = ""
 
 
 # ---------------------------------------------------------------- data
@@ -205,6 +241,27 @@ class Task:
 
 
 @dataclass(frozen=True)
+class DataRef:
+    """A data set by reference: what it is called in a folder of data, and where the hub has it.
+
+    Attributes:
+        name: its folder under a `--data-dir`, with a JSON Lines file for each split: `NAME/SPLIT.jsonl`.
+        hub: the repository on the Hugging Face Hub, `owner/name`; empty: it is nowhere else.
+        config: the configuration of it that is meant.
+        revision: the commit.
+        splits: those that are needed.
+        licence: as its page says.
+    """
+
+    name: str
+    hub: str = ""
+    config: str = ""
+    revision: str = ""
+    splits: tuple[str, ...] = ()
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class Suite:
     """A domain of knowledge: where its records come from, how they are rendered, which tasks score it.
 
@@ -214,9 +271,10 @@ class Suite:
         records: `records(split)` gives that split; splits share no record, and none is a test document.
         prompt: the one rendering all stages share.
         tasks: the lm-eval tasks that score the suite; the first one's metric is the suite's headline.
-        task_path: the folder with the tasks' YAML files.
+        task_path: the folder with the tasks' YAML files; None: they are among lm-eval's own.
         test_prompts: the prompts of the test documents, for the overlap check in the plan.
         runs_code: scoring runs code that a model wrote, so it needs a sandbox.
+        needs: the data sets it is made of that do not come with its plugin.
     """
 
     name: str
@@ -224,9 +282,10 @@ class Suite:
     records: Callable[[Split], Sequence[Record]]
     prompt: PromptSpec
     tasks: tuple[Task, ...]
-    task_path: Path
+    task_path: Path | None
     test_prompts: Callable[[], Sequence[str]]
     runs_code: bool = False
+    needs: tuple[DataRef, ...] = ()
 
 
 # ---------------------------------------------------------------- methods
@@ -413,8 +472,26 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class TrainingKnobs:
+    """How every method of a sweep trains, where it trains.
+
+    `train_records`: the first so many records of a train split, None all of them. `gradient_checkpointing`: keep the
+    input of each layer alone and compute the rest again on the way back. `autocast`: the type that matrices are
+    multiplied in while weights stay in theirs (`bfloat16`); None: theirs.
+    """
+
+    train_records: int | None = None
+    gradient_checkpointing: bool = False
+    autocast: str | None = None
+
+
+@dataclass(frozen=True)
 class Knobs:
-    """What the run sets for every cell alike, and what can move a number: part of every cell's key."""
+    """What the run sets for every cell alike, and what can move a number: part of every cell's key.
+
+    `teacher_dtype` is the type of the teacher's weights, where it is not `dtype`; `device_map` how models are spread
+    over devices (None: each whole on `device`); `scorer` which of the two scorers answers lm-eval's requests.
+    """
 
     device: str = "cpu"
     dtype: str = "float32"
@@ -422,6 +499,10 @@ class Knobs:
     threads: int = 1
     limit: int | None = None
     budget: Budget = field(default_factory=Budget)
+    scorer: Literal["fast", "stock"] = "fast"
+    teacher_dtype: str | None = None
+    device_map: str | None = None
+    training: TrainingKnobs = field(default_factory=TrainingKnobs)
 
 
 @dataclass(frozen=True)
@@ -510,6 +591,10 @@ class Job:
     """`models.signature` of teacher and student, when their digests were taken: what has the same need not be read."""
     expected_seconds: float | None = None
     """What a cell like it took before, for whoever shows the time left."""
+    pass_tokens: int | None = None
+    """Padded tokens of one training pass, where they were asked for."""
+    data_dirs: tuple[Path, ...] = ()
+    """Folders of data sets to look in before the hub's cache."""
 
 
 @dataclass(frozen=True)

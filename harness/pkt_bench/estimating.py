@@ -10,7 +10,7 @@ from pkt_bench import models
 from pkt_bench.domain import Control, Estimate, Method, ModelRef, Pair, Question, Suite
 from pkt_bench.errors import RequestError
 from pkt_bench.known_models import KNOWN_MODELS, KnownModel
-from pkt_bench.planning import chosen_settings, controls_of, named_or_given, under_control
+from pkt_bench.planning import chosen_settings, controls_of, named_or_given, suites_of, under_control
 from pkt_bench.plugins import Offer, Registry
 from pkt_bench.request import Request
 
@@ -37,11 +37,20 @@ def estimate(request: Request, registry: Registry) -> list[Need]:
     """
     methods = registry.methods.expand(request.methods)
     methods += controls_of(methods, request.controls, registry)
-    suites = [offer.item for offer in registry.suites.expand(request.suites)]
     given, named = named_or_given(request.pairs)
     pairs = [offer.item for offer in registry.pairs.expand(named)] if named else []
-    pairs += [Pair(name, "", *(_reference(side) for side in sides)) for name, sides in given.items()]
-    return [need for pair in pairs for offer in methods for need in _needs(request, pair, offer, suites)]
+    pairs += [Pair(name, "", _reference(sides[0]), _reference(sides[1])) for name, sides in given.items()]
+    return [
+        need
+        for pair in pairs
+        for offer in methods
+        for need in _needs(request, pair, offer, _suites(request.suites, pair, registry))
+    ]
+
+
+def _suites(names: Sequence[str], pair: Pair, registry: Registry) -> list[Suite]:
+    chosen = [each for name in names for each in (suites_of(pair, registry) if name == "all" else (name,))]
+    return [offer.item for offer in registry.suites.expand(chosen)]
 
 
 def _needs(request: Request, pair: Pair, offer: Offer[Method], suites: Sequence[Suite]) -> list[Need]:

@@ -196,6 +196,7 @@ def transfer(job: Job, means: Means) -> Ended:
         budget=knobs.budget,
         partial=StageCache(work_of(job, "partial")),
         batching=batching,
+        training=knobs.training,
     )
     environment.seed_everything(context.stage_seed("transfer"))
     before = environment.process_state()

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,9 @@ from pkt_bench.sandbox import Refusal, probe
 from pkt_bench.settings import parse_settings
 from pkt_bench.stages import file_digest
 from pkt_bench.store import Store
+
+LM_EVAL = "lm-eval"
+"""Who offers lm-eval's own tasks as suites: `lm-eval/arc_easy`."""
 
 # rooms of the harness whose code can move a number: their digest is part of every key
 MOVES_NUMBERS = (
@@ -114,16 +117,17 @@ def make_plan(
     methods = _named(registry.methods, request.methods, findings)
     with findings.gathered():
         methods += controls_of(methods, request.controls, registry)
-    suites = _named(registry.suites, request.suites, findings)
-    also = _named(registry.suites, request.also_score, findings)
+    named = _named_suites(request, registry, findings)
     pairs = _pairs(request, registry, findings)
+    works = _works(request, pairs, named, registry, findings)
     _check_trackers(request, registry, findings)
     settings: dict[str, list[BaseModel]] = {}
     for offer in methods:
         with findings.gathered():
             settings[_qualified(offer)] = chosen_settings(request, offer)
     _unknown_settings(request, registry, methods, findings)
-    for suite in {id(each): each for each in (*suites, *also)}.values():
+    suites = list({id(each): each for work in works for each in work.suites}.values())
+    for suite in {id(each): each for work in works for each in (*work.suites, *work.also)}.values():
         preflight.check_suite(suite.item, _qualified(suite), findings)
     for pair in pairs:
         for name, variants in settings.items():
@@ -134,11 +138,77 @@ def make_plan(
     if not findings.errors and not (methods and pairs and suites):
         raise RequestError("nothing is selected: give at least one of each of --methods, --pair and --suite.")
     findings.raise_all()
-    plan = _assemble(request, store, methods, pairs, suites, also, settings)
+    plan = _assemble(request, store, methods, works, settings)
     changing = {_qualified(offer) for offer in methods if offer.item.changes_student}
     saving = sum(job.method in changing for job in plan.jobs)
     room = preflight.check_disk(plan.jobs, saving, request.out, free_bytes)
     return replace(plan, warnings=(*plan.warnings, *room))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be done with one pair: the suites of its cells, and those that every student is scored on beside."""
+
+    pair: Pair
+    suites: tuple[Offer[Suite], ...]
+    also: tuple[Offer[Suite], ...]
+    knobs: Knobs
+
+
+_Named = Mapping[tuple[str, ...], Sequence[Offer[Suite]]]
+
+
+def _named_suites(request: Request, registry: Registry, findings: Findings) -> _Named:
+    """The suites asked for by name, by the words that ask for them: one that nobody offers is found once."""
+    extra = tuple(f"{LM_EVAL}/{task}" for task in request.tasks)
+    return {
+        names: _named(registry.suites, [name for name in names if name != "all"], findings)
+        for names in dict.fromkeys((request.suites, request.also_score, extra))
+    }
+
+
+def _works(
+    request: Request, pairs: Sequence[Pair], named: _Named, registry: Registry, findings: Findings
+) -> list[_Work]:
+    """The suites of each pair."""
+    extra = named[tuple(f"{LM_EVAL}/{task}" for task in request.tasks)]
+
+    def chosen(names: tuple[str, ...], pair: Pair) -> list[Offer[Suite]]:
+        own = _named(registry.suites, suites_of(pair, registry), findings) if "all" in names else []
+        return [*own, *(offer for offer in named[names] if offer not in own)]
+
+    return [
+        _Work(
+            pair,
+            tuple(chosen(request.suites, pair)),
+            (*chosen(request.also_score, pair), *extra),
+            _knobs(request, pair),
+        )
+        for pair in pairs
+    ]
+
+
+def suites_of(pair: Pair, registry: Registry) -> tuple[str, ...]:
+    """What `all` suites of a pair are: those it names, or where it names none, those that need nothing fetched."""
+    return pair.suites or tuple(_qualified(offer) for offer in registry.suites if not offer.item.needs)
+
+
+def _knobs(request: Request, pair: Pair) -> Knobs:
+    """What the request sets for every cell of a pair."""
+    kind = request.device.partition(":")[0]
+    batch = request.batch_size
+    return Knobs(
+        device=kind,
+        dtype=request.dtype,
+        batch_size=preflight.fitting_batch(pair, kind, request.dtype) if isinstance(batch, str) else batch,
+        threads=request.threads,
+        limit=request.limit,
+        budget=request.spending,
+        scorer=request.scorer,
+        teacher_dtype=request.teacher_dtype,
+        device_map=request.device_map,
+        training=request.training,
+    )
 
 
 def _named(shelf: Shelf[Any], names: Sequence[str], findings: Findings) -> list[Offer[Any]]:
@@ -267,24 +337,22 @@ def _assemble(
     request: Request,
     store: Store,
     methods: list[Offer[Method]],
-    pairs: list[Pair],
-    suites: list[Offer[Suite]],
-    also: list[Offer[Suite]],
+    works: list[_Work],
     settings: Mapping[str, list[BaseModel]],
 ) -> Plan:
     attempts = store.attempts()
     outcomes = {} if request.fresh else attempts.outcomes
-    kind = request.device.partition(":")[0]
-    knobs = Knobs(kind, request.dtype, request.batch_size, request.threads, request.limit, request.spending)
+    pairs = [work.pair for work in works]
     jobs: list[Job] = []
     done: list[Cell] = []
     left: list[Left] = []
     skips: list[Skip] = []
     plugins = tuple(Path(p).resolve() for p in request.plugins)
-    for pair, suite, offer in itertools.product(pairs, suites, methods):
+    for work, suite, offer in _squares(works, methods):
+        pair, knobs = work.pair, work.knobs
         signatures = {role: models.signature(getattr(pair, role)) for role in ("teacher", "student")}
         variants = settings[_qualified(offer)]
-        others = tuple(other for other in also if other is not suite)
+        others = tuple(other for other in work.also if other is not suite)
         for chosen, variation in zip(variants, _variations(variants), strict=True):
             reason = _skip_reason(
                 offer, question(under_control(pair, offer.item), suite.item, chosen, offer.item.control)
@@ -315,13 +383,17 @@ def _assemble(
                             device=request.device,
                             signatures=signatures,
                             expected_seconds=attempts.expected_seconds.get(kind_of),
+                            pass_tokens=request.pass_tokens,
+                            data_dirs=tuple(folder.expanduser().resolve() for folder in request.data_dir),
                         )
                     )
+    suites = list({id(each): each for work in works for each in work.suites}.values())
     overlaps = tuple(overlap(suite.item) for suite in suites)
     warnings = [
         *_overlap_warnings(overlaps),
         *(warning for suite in suites for warning in preflight.missing_data(suite.item)),
         *_vocabulary_warnings(pairs),
+        *(f"pair '{pair.name}': {caveat}" for pair in pairs for caveat in pair.caveats),
         *preflight.memory_warnings(pairs, request.dtype, request.limits),
     ]
     vocabularies = (
@@ -337,6 +409,12 @@ def _assemble(
         notes=(*vocabularies, *map(str, overlaps)),
         overlaps=overlaps,
     )
+
+
+def _squares(works: list[_Work], methods: list[Offer[Method]]) -> Iterator[tuple[_Work, Offer[Suite], Offer[Method]]]:
+    for work in works:
+        for suite, offer in itertools.product(work.suites, methods):
+            yield work, suite, offer
 
 
 def _skip_reason(offer: Offer[Method], question: Question) -> str | None:
@@ -415,12 +493,12 @@ def suite_identity(suite: Offer[Suite]) -> dict[str, Any]:
 
 
 def _knobs_identity(knobs: Knobs) -> dict[str, Any]:
-    """The knobs as a key holds them: of a budget the part that is set."""
+    """The knobs as a key holds them: of a budget, and of how to train, the part that is set."""
     budget = {name: amount for name, amount in asdict(knobs.budget).items() if amount is not None}
-    identity = asdict(knobs) | {"budget": budget}
-    if not budget:
-        del identity["budget"]
-    return identity
+    training = {name: chosen for name, chosen in asdict(knobs.training).items() if chosen}
+    identity = asdict(knobs) | {"budget": budget, "training": training}
+    unset = ("budget", "training", "teacher_dtype", "device_map")
+    return {name: chosen for name, chosen in identity.items() if chosen or name not in unset}
 
 
 def _code_of(control: Control | None) -> list[Callable[..., Any]]:
@@ -452,6 +530,9 @@ def harness_digest() -> str:
 
 
 def _task_files(suite: Suite) -> str:
+    if suite.task_path is None:
+        # lm-eval's own, which its version names
+        return ""
     if not suite.task_path.is_dir():
         raise UnavailableError(f"suite '{suite.name}': its task folder {suite.task_path} is not there.")
     return _folder_digest(suite.task_path)
@@ -493,7 +574,8 @@ def named_or_given(pairs: tuple[str, ...]) -> tuple[dict[str, tuple[str, str]], 
 
 def _pair_of_folders(teacher: str, student: str) -> Pair:
     refs = [ModelRef(Path(path).expanduser().resolve()) for path in (teacher, student)]
-    return Pair(f"{refs[0].path.name}-{refs[1].path.name}", "given on the command line", *refs)
+    name = f"{refs[0].path.name}-{refs[1].path.name}"
+    return Pair(name, "given on the command line", teacher=refs[0], student=refs[1])
 
 
 def _unknown_settings(

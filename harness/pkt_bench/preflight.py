@@ -177,6 +177,8 @@ _TaskLoader.add_multi_constructor("!", lambda loader, suffix, node: None)  # noq
 
 def _check_tasks(suite: Suite, called: str) -> None:
     folder = suite.task_path
+    if folder is None:
+        return  # lm-eval's own: looked at by the heavy checks
     if not folder.is_dir():
         raise UnavailableError(
             f"suite {called}: its task folder {folder} is not there.\n  Leave it out with --suite, or tell its author."
@@ -317,6 +319,36 @@ def memory_warnings(pairs: Iterable[Pair], dtype: str, limits: CellLimits, machi
             yield f"{what}, and this machine has {_size(total)}; methods that read it layer by layer may do"
         elif limits.memory_bytes is not None and needed > limits.memory_bytes:
             yield f"{what}, and --cell-memory allows {_size(limits.memory_bytes)}"
+
+
+DOCUMENT_TOKENS, LARGEST_BATCH = 1024, {"cpu": 16}
+
+
+def fitting_batch(pair: Pair, device: str, dtype: str) -> int:
+    """Documents of `DOCUMENT_TOKENS` that fit beside either model into half of what the device has: a power of two.
+
+    Each token holds its keys and values, two copies of its hidden states and its logits, in float32. On a CPU larger
+    batches are slower. The plan pins what this gives, so that a score does not depend on what else the machine did.
+    """
+    width = 4 if dtype == "float32" else 2
+    room = device_bytes(device)
+    fits = []
+    for ref in (pair.teacher, pair.student):
+        shape = models.architecture(ref)
+        per_token = 2 * shape.layers * shape.kv_heads * shape.head_dim * width
+        per_token += 4 * (2 * (2 * shape.hidden + shape.ffn) + shape.vocabulary)
+        left = room / 2 - shape.parameters * width
+        fits.append(max(1, int(left // (per_token * DOCUMENT_TOKENS))))
+    return min(1 << min(fits).bit_length() - 1, LARGEST_BATCH.get(device, 64))
+
+
+def device_bytes(device: str) -> int:
+    """Memory of a device: of all of it, not of what is free at the moment."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _size(count: float) -> str:

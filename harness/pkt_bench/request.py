@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from pkt_bench.domain import Budget, CellLimits, Outcome
+from pkt_bench.domain import Budget, CellLimits, Outcome, TrainingKnobs
 from pkt_bench.errors import RequestError, together
 from pkt_bench.settings import Settings, nearest, plainly
 
@@ -29,6 +29,11 @@ SLOT_BYTES = 1 << 30
 # what a file system takes as one name, and as a path
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096
 
+MAX_BATCH = 4096
+_LISTS = (
+    *("methods", "controls", "pairs", "suites", "also_score", "tasks", "track", "retry"),
+    *("allow_pickle", "trust_remote_code"),
+)
 BUDGET = tuple(field.name for field in dataclasses.fields(Budget))
 RETRIED = tuple(str(outcome) for outcome in Outcome if outcome not in {Outcome.DONE, Outcome.SKIPPED})
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -47,11 +52,23 @@ class Request(Settings):
     controls: tuple[str, ...] = ()
     """Controls to run beside these methods, by name, or `all` of theirs."""
     pairs: tuple[str, ...] = ("tiny",)
-    """Pairs by name, or TEACHER_DIR:STUDENT_DIR."""
+    """Pairs by name, or TEACHER:STUDENT: a folder, a GGUF file or a model of the hub each."""
+    pairs_file: Path | None = None
+    """A file of pairs (TOML) to choose from beside those of plugins; unset means ./pairs.toml, where there is one."""
     suites: tuple[str, ...] = ("all",)
-    """Suites to train on and score, or `all`."""
+    """Suites to train on and score, or `all` of the pair's. Any lm-eval task with a training split is one."""
     also_score: tuple[str, ...] = ()
-    """Suites to score every student on beside its own, or `all`: what it forgot. Nothing is trained on them."""
+    """Suites to score every student on beside its own, or `all` of the pair's: what it forgot. Not trained on."""
+    tasks: tuple[str, ...] = ()
+    """lm-eval tasks or groups to score every student on too: arc_easy,hellaswag."""
+    data_dir: tuple[Path, ...] = ()
+    """Folders that hold data sets as files, NAME/SPLIT.jsonl, to be used instead of the hub's."""
+    offline: bool = False
+    """Never use the network: whatever is missing is said before anything starts."""
+    allow_pickle: tuple[str, ...] = ()
+    """Models (as written in the pair) whose pickled weights may be unpickled, once, to convert them."""
+    trust_remote_code: tuple[str, ...] = ()
+    """Models (as written in the pair) whose own code may be run."""
     seeds: int = Field(default=1, ge=1, le=1000)
     """How many seeds: 3 runs seeds 0, 1 and 2."""
     limit: int | None = Field(default=None, ge=1)
@@ -60,8 +77,22 @@ class Request(Settings):
     """A torch device: cpu, cuda, cuda:1."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What weights are computed in."""
-    batch_size: int = Field(default=16, ge=1, le=4096)
-    """Documents per batch when scoring. Part of what a score is: another size gives other bits."""
+    teacher_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """What the teacher's weights are held in, where it is not `dtype`."""
+    device_map: Literal["auto", "balanced", "sequential"] | None = None
+    """How models are spread over devices, then memory, then the disk; unset: each whole on `device`."""
+    scorer: Literal["fast", "stock"] = "fast"
+    """`fast` computes what requests share once, checked against `stock`, which is lm-eval's own, as it goes."""
+    batch_size: int | Literal["auto"] = 16
+    """Documents per batch when scoring, or `auto`: what fits, by the memory. Part of what a score is."""
+    train_records: int | None = Field(default=None, ge=1)
+    """Every method trains on the first so many records of the train split; unset means all."""
+    gradient_checkpointing: bool = False
+    """Trains in less memory, a third slower: activations are computed again on the way back."""
+    autocast: Literal["bfloat16"] | None = None
+    """Trains with matrices multiplied in this type, while weights stay in theirs."""
+    pass_tokens: int | None = Field(default=None, ge=1)
+    """Padded tokens of one training pass; several passes add up to one step. Unset: as the device likes."""
     threads: int = Field(default=1, ge=1, le=256)
     """Threads torch may use in a cell. Part of what a score is."""
     executor: str = "process"
@@ -113,7 +144,12 @@ class Request(Settings):
         words = RETRIED if "all" in self.retry else () if "none" in self.retry else self.retry
         return frozenset(words) | {Outcome.INTERRUPTED, Outcome.SKIPPED}
 
-    @field_validator("methods", "controls", "pairs", "suites", "also_score", "track", "retry", mode="before")
+    @property
+    def training(self) -> TrainingKnobs:
+        """How every method trains."""
+        return TrainingKnobs(self.train_records, self.gradient_checkpointing, self.autocast)
+
+    @field_validator(*_LISTS, mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         parts = [value] if isinstance(value, str) else value
@@ -139,10 +175,23 @@ class Request(Settings):
             raise ValueError("all and none stand alone")
         return value
 
-    @field_validator("seeds", "limit", "batch_size", "threads", "slots", mode="before")
+    @field_validator("seeds", "limit", "threads", "slots", "train_records", "pass_tokens", mode="before")
     @classmethod
     def _whole(cls, value: object) -> object:
         return _whole_number(value)
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _batch_size(cls, value: object) -> object:
+        if value == "auto":
+            return value
+        try:
+            size = _whole_number(value)
+        except ValueError:
+            raise ValueError("a whole number or auto is wanted") from None
+        if isinstance(size, int) and not 1 <= size <= MAX_BATCH:
+            raise ValueError("at least 1 is wanted" if size < 1 else f"at most {MAX_BATCH} is allowed")
+        return size
 
     @field_validator("budget", mode="before")
     @classmethod

@@ -39,7 +39,7 @@ def pico_pair(
         _save_model(path, family, {**base, "head_dim": 8, **(given or {})}, seed)
         byte_tokenizer().save_pretrained(path)
         refs.append(ModelRef(path))
-    return Pair(name, f"random {family} models of a few thousand weights", *refs)
+    return Pair(name, f"random {family} models of a few thousand weights", teacher=refs[0], student=refs[1])
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

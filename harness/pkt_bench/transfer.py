@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pkt_bench import environment, stopping
 from pkt_bench.data import Encoded, Locating, alignment_batches, encode, locating
-from pkt_bench.domain import Budget, Record, Split, Suite, digest_of
+from pkt_bench.domain import Budget, Record, Split, Suite, TrainingKnobs, digest_of
 from pkt_bench.errors import ContractError, OverBudgetError
 from pkt_bench.stages import StageCache
 
@@ -84,6 +84,7 @@ class TransferContext:
         budget: what the transfer may spend; `spend` holds it to that.
         partial: results of this very cell that an attempt which was cut short had come to; see `resumable`.
         batching: gives `pass_tokens`, and tells the harness that it was asked.
+        training: how every method of the sweep trains.
     """
 
     pair: LoadedPair
@@ -99,6 +100,7 @@ class TransferContext:
     budget: Budget = field(default_factory=Budget)
     partial: StageCache | None = None
     batching: Callable[[], int] | None = None
+    training: TrainingKnobs = field(default_factory=TrainingKnobs)
 
     @property
     def pass_tokens(self) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -44,7 +47,7 @@ Pairs = Annotated[
     typer.Option(
         "--pair",
         "--pairs",
-        help="Pairs by name, or TEACHER_DIR:STUDENT_DIR. (default: tiny)",
+        help="Pairs by name, or TEACHER:STUDENT, each a folder, a GGUF file or a model of the hub. (default: tiny)",
         autocompletion=completion.pairs,
         rich_help_panel=WHAT,
     ),
@@ -54,7 +57,7 @@ Suites = Annotated[
     typer.Option(
         "--suite",
         "--suites",
-        help="Suites, or all. (default: all)",
+        help="Suites, or all of the pair's; any lm-eval task with a training split. (default: all)",
         autocompletion=completion.suites,
         rich_help_panel=WHAT,
     ),
@@ -67,6 +70,95 @@ AlsoScore = Annotated[
         help="Score every student on these suites too, to see what it forgot. (default: none)",
         autocompletion=completion.suites,
         rich_help_panel=WHAT,
+    ),
+]
+PairsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--pairs-file", metavar="FILE.toml", help="Pairs of your own. (default: ./pairs.toml)", rich_help_panel=WHAT
+    ),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tasks",
+        metavar="TASK",
+        help="Score every student on these lm-eval tasks or groups too: arc_easy,hellaswag. (default: none)",
+        rich_help_panel=WHAT,
+    ),
+]
+DataDir = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Data sets as files: DIR/NAME/SPLIT.jsonl. (default: none)",
+        rich_help_panel=WHAT,
+    ),
+]
+TrainRecords = Annotated[
+    str | None,
+    typer.Option(
+        "--train-records",
+        metavar="N",
+        help="Train on the first so many records, whatever the method. (default: all)",
+        rich_help_panel=WHAT,
+    ),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Never use the network; say first what is missing.", rich_help_panel=HOW)
+]
+AllowPickle = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-pickle", metavar="MODEL", help="Unpickle this model's weights. (default: none)", rich_help_panel=HOW
+    ),
+]
+RemoteCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-remote-code", metavar="MODEL", help="Run this model's own code. (default: none)", rich_help_panel=HOW
+    ),
+]
+TeacherDtype = Annotated[
+    str | None,
+    typer.Option("--teacher-dtype", metavar="DTYPE", help="Hold the teacher in another type.", rich_help_panel=HOW),
+]
+DeviceMap = Annotated[
+    str | None,
+    typer.Option(
+        "--device-map",
+        metavar="auto|balanced|sequential",
+        help="Spread models over devices, memory and disk. (default: each whole on the device)",
+        rich_help_panel=HOW,
+    ),
+]
+Scorer = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer",
+        metavar="fast|stock",
+        help="fast computes what requests share once, checked as it goes; stock is lm-eval's own. (default: fast)",
+        rich_help_panel=HOW,
+    ),
+]
+Checkpointing = Annotated[
+    bool,
+    typer.Option("--gradient-checkpointing", help="Train in less memory, a third slower.", rich_help_panel=HOW),
+]
+Autocast = Annotated[
+    str | None,
+    typer.Option(
+        "--autocast", metavar="bfloat16", help="Multiply matrices in this type when training.", rich_help_panel=HOW
+    ),
+]
+PassTokens = Annotated[
+    str | None,
+    typer.Option(
+        "--pass-tokens",
+        metavar="N",
+        help="Padded tokens of one training pass. (default: as the device likes)",
+        rich_help_panel=HOW,
     ),
 ]
 # numbers are read where those of a sweep file are: by the request, which says what is wrong in one voice
@@ -124,7 +216,7 @@ BatchSize = Annotated[
     typer.Option(
         "--batch-size",
         "--batch_size",
-        metavar="N",
+        metavar="N|auto",
         help="Documents per batch when scoring. (default: 16)",
         rich_help_panel=HOW,
     ),
@@ -196,13 +288,76 @@ SmallTeacher = Annotated[
 ]
 
 
+class _Shared:
+    """The flags of every command that makes a request, in the order they are listed in."""
+
+    methods: Methods = None
+    controls: Controls = None
+    pairs: Pairs = None
+    pairs_file: PairsFile = None
+    suites: Suites = None
+    also_score: AlsoScore = None
+    tasks: Tasks = None
+    seeds: Seeds = None
+    limit: Limit = None
+    train_records: TrainRecords = None
+    budget: Budget = None
+    set_: Set = None
+    config: Config = None
+    plugin: Plugin = None
+    data_dir: DataDir = None
+    out: Out = None
+    device: Device = None
+    dtype: Dtype = None
+    teacher_dtype: TeacherDtype = None
+    device_map: DeviceMap = None
+    scorer: Scorer = None
+    batch_size: BatchSize = None
+    gradient_checkpointing: Checkpointing = False
+    autocast: Autocast = None
+    pass_tokens: PassTokens = None
+    threads: Threads = None
+    executor: Executor = None
+    track: Track = None
+    slots: Slots = None
+    cell_seconds: CellSeconds = None
+    cell_memory: CellMemory = None
+    cell_disk: CellDisk = None
+    retry: Retry = None
+    fresh: Fresh = False
+    offline: Offline = False
+    allow_pickle: AllowPickle = None
+    trust_remote_code: RemoteCode = None
+    allow_small_teacher: SmallTeacher = False
+
+
+def with_request(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the flags of a request: it takes them as one mapping, `flags`, before flags of its own."""
+    own = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name != "flags"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=vars(_Shared)[name], annotation=kind)
+        for name, kind in get_type_hints(_Shared, include_extras=True).items()
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:  # noqa: ANN401 - as typer parsed them
+        flags = {parameter.name: given.pop(parameter.name) for parameter in shared}
+        command(flags, **given)
+
+    parameters = [*shared, *own]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return wrapped
+
+
 def read(flags: dict[str, Any]) -> tuple[Request, Registry, Store]:
     """The request the flags make, the plugins it may use, and the store it writes to (nothing is written yet)."""
     from pkt_bench import plugins, request
     from pkt_bench.store import Store
 
-    config, assignments = flags.pop("config"), flags.pop("set_") or ()
     fields = {name: value for name, value in flags.items() if value is not False}
+    config, assignments = fields.pop("config"), fields.pop("set_") or ()
+    fields["plugins"] = fields.pop("plugin")
     asked = request.build(fields, config, assignments)
     return asked, plugins.load(asked.plugins), Store(asked.out)
 

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pkt_bench.cli import options
 
 
+@options.with_request
 def plan(
-    methods: options.Methods = None,
-    controls: options.Controls = None,
-    pairs: options.Pairs = None,
-    suites: options.Suites = None,
-    also_score: options.AlsoScore = None,
-    seeds: options.Seeds = None,
-    limit: options.Limit = None,
-    budget: options.Budget = None,
-    set_: options.Set = None,
-    config: options.Config = None,
-    plugin: options.Plugin = None,
-    out: options.Out = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    batch_size: options.BatchSize = None,
-    threads: options.Threads = None,
-    executor: options.Executor = None,
-    track: options.Track = None,
-    slots: options.Slots = None,
-    cell_seconds: options.CellSeconds = None,
-    cell_memory: options.CellMemory = None,
-    cell_disk: options.CellDisk = None,
-    retry: options.Retry = None,
-    fresh: options.Fresh = False,
-    allow_small_teacher: options.SmallTeacher = False,
+    flags: dict[str, Any],
     estimate: Annotated[
         bool,
         typer.Option(
@@ -46,8 +23,6 @@ def plan(
     json: Annotated[bool, typer.Option("--json", help="One JSON object per cell.")] = False,
 ) -> None:
     """Show what a run would do: cells to run, done before, or skipped with the reason."""
-    flags = {name: value for name, value in locals().items() if name not in {"json", "estimate"}}
-    flags["plugins"] = flags.pop("plugin")
     from pkt_bench import estimating
     from pkt_bench.tui import plan as view
 

@@ -22,40 +22,15 @@ if TYPE_CHECKING:
     from pkt_bench.planning import Plan
 
 
+@options.with_request
 def run(
-    methods: options.Methods = None,
-    controls: options.Controls = None,
-    pairs: options.Pairs = None,
-    suites: options.Suites = None,
-    also_score: options.AlsoScore = None,
-    seeds: options.Seeds = None,
-    limit: options.Limit = None,
-    budget: options.Budget = None,
-    set_: options.Set = None,
-    config: options.Config = None,
-    plugin: options.Plugin = None,
-    out: options.Out = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    batch_size: options.BatchSize = None,
-    threads: options.Threads = None,
-    executor: options.Executor = None,
-    track: options.Track = None,
-    slots: options.Slots = None,
-    cell_seconds: options.CellSeconds = None,
-    cell_memory: options.CellMemory = None,
-    cell_disk: options.CellDisk = None,
-    retry: options.Retry = None,
-    fresh: options.Fresh = False,
-    allow_small_teacher: options.SmallTeacher = False,
+    flags: dict[str, Any],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and leave.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print plan, cell and done records, one JSON object per line.")
     ] = False,
 ) -> None:
     """Run every cell that is not done, score the students, record them, and show the board."""
-    flags = {name: value for name, value in locals().items() if name not in {"json", "dry_run"}}
-    flags["plugins"] = flags.pop("plugin")
     from pkt_bench import tracking
     from pkt_bench.executors import checking
     from pkt_bench.pipeline import record_skips
