@@ -50,6 +50,8 @@ class Scored:
     batch_size: int
     reused_seconds: float | None = None
     """What scoring had taken, where the very same student was scored before."""
+    scoring: Mapping[str, Any] = field(default_factory=dict)
+    """How answers were had, for the row's column of that name."""
 
 
 def folder_of(job: Job) -> Path:

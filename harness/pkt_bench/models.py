@@ -449,6 +449,17 @@ def _tokenizer_digest(ref: ModelRef, seen: str) -> str:  # noqa: ARG001 - as abo
     return state.hexdigest()
 
 
+def caveats(pair: Pair) -> tuple[str, ...]:
+    """What a reader of the pair's numbers should know: what its author says, and what the user allowed."""
+    said = {"pickle": "its weights were unpickled", "remote-code": "code that comes with it was run"}
+    allowed = [
+        f"{ref.label}: {said[consent]}, as the user allowed"
+        for ref in dict.fromkeys((pair.teacher, pair.student))
+        for consent in ref.consents
+    ]
+    return (*pair.caveats, *allowed)
+
+
 # ---------------------------------------------------------------- in memory
 
 

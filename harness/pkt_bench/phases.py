@@ -246,6 +246,7 @@ def transfer(job: Job, means: Means) -> Ended:
     described = {
         **environment.describe(knobs.device, knobs.threads),
         "pass_tokens": means.sizes.pass_tokens if asked_for_size else None,
+        "caveats": list(models.caveats(job.pair)),
     }
     ended = Ended()
     if method.changes_student and artifact.changed_tensors == 0:
@@ -457,7 +458,8 @@ def _what_is_scored(job: Job, files: Mapping[str, str], knobs: Knobs) -> dict[st
     """All that figures depend on."""
     identity = job.cell.identity
     kept = ("harness", "teacher", "student", "suite", "data_hash", "prompt_hash", "tasks", "scorer", "libraries")
-    knobs_of = {name: getattr(knobs, name) for name in ("device", "dtype", "batch_size", "threads", "limit")}
+    names = ("device", "dtype", "device_map", "scorer", "batch_size", "threads", "limit")
+    knobs_of = {name: getattr(knobs, name) for name in names}
     also = identity.get("also_score", [])
     return {"files": dict(files), "knobs": knobs_of, "also_score": also, **{name: identity[name] for name in kept}}
 

@@ -175,7 +175,7 @@ def _run(job: Job, saved: Handover, ended: Ended, scored: Scored | None, seconds
         scores=scored.scores,
         cost=cost,
         health=replace(saved.health, reload_difference=scored.reload_difference),
-        environment={**saved.environment, "batch_size": scored.batch_size},
+        environment={**saved.environment, "batch_size": scored.batch_size, "scoring": dict(scored.scoring)},
         # an attempt that found the student made did not take this long itself
         seconds=saved.seconds + scored.seconds,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -159,6 +160,8 @@ def _provenance(run: Run) -> dict[str, Any]:
         "platform": environment.get("platform"),
         "hardware": environment.get("hardware"),
         "libraries": _json({name: environment[name] for name in LIBRARIES if name in environment}),
+        "scoring": _json(scoring) if (scoring := environment.get("scoring")) else None,
+        "caveats": json.dumps(caveats, ensure_ascii=False) if (caveats := environment.get("caveats")) else None,
         "device": knobs.device,
         "dtype": knobs.dtype,
         "threads": knobs.threads,

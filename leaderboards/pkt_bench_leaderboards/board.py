@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -178,7 +179,14 @@ def _board(group: Group, apart: tuple[str, ...], beside: _Beside, baseline: str)
         mean_note=notes.mean,
         gap_note=notes.gap,
         place_note=notes.place,
+        caveats=_caveats(group),
     )
+
+
+def _caveats(group: Group) -> tuple[str, ...]:
+    """Each sentence once, in the order of the runs."""
+    texts = dict.fromkeys(entry.caveats for entry in sorted(group.entries, key=_age) if entry.caveats)
+    return tuple(dict.fromkeys(str(sentence) for text in texts for sentence in json.loads(text)))
 
 
 def _age(entry: Entry) -> tuple[int, str]:

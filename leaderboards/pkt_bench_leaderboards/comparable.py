@@ -88,6 +88,7 @@ class Entry(NamedTuple):
     prompt_hash: str | None
     scoring_hash: str | None
     documents_hash: str | None
+    caveats: str | None
     created_at: int
     comparability: str | None
     row: RowKey

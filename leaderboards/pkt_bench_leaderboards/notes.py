@@ -67,6 +67,9 @@ def notes(board: Board, rows: Sequence[Row], lines: Sequence[Line], footnotes: F
     if board.apart:
         differ = "scores made under other conditions are never ranked together"
         found.append(Note("apart", f"from the other boards of {board.pair} by {'; '.join(board.apart)}: {differ}"))
+    found += [Note("caveat", caveat) for caveat in board.caveats[:MOST_LINES]]
+    if len(board.caveats) > MOST_LINES:
+        found.append(Note("caveat", f"and {len(board.caveats) - MOST_LINES} more"))
     about = [_about(column) for column in board.columns if column.task]
     if about:
         found.append(Note("tasks", " · ".join(about)))

@@ -25,7 +25,7 @@ from pkt_bench_leaderboards.sheet import Cell, Heading, Line, Note, Sheet
 if TYPE_CHECKING:
     import pyarrow as pa
 
-JSON_COLUMNS = ("settings", "stage_seconds", "notes", "libraries", "budget")
+JSON_COLUMNS = ("settings", "stage_seconds", "notes", "libraries", "scoring", "caveats", "budget")
 """Columns that hold JSON objects, whose fields are columns too: `settings.rank`."""
 
 NUMBERS = tuple(each.name for each in schema.RUNS if each.kind in {"int", "float"})

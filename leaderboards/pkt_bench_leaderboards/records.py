@@ -172,6 +172,7 @@ class Board:
 
     `apart` says in what it differs from the other boards of the pair; empty where there is only one. `mean_note` and
     `gap_note` say why there is no mean, or no gap closed of the mean, `place_note` why places are not by paired tests.
+    `caveats` are what its runs say a reader should know of the models.
     `outcomes` counts cells. Methods are tested against `baseline`, a label; empty where that is not on the board.
     """
 
@@ -195,3 +196,4 @@ class Board:
     mean_note: str = ""
     gap_note: str = ""
     place_note: str = ""
+    caveats: tuple[str, ...] = ()

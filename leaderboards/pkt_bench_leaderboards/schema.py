@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Columns are added under a higher number; none is ever renamed, narrowed or given another type."""
 
 Kind = Literal["string", "int", "float", "bool", "time"]
@@ -135,6 +135,12 @@ RUNS: tuple[Field, ...] = (
     Field("hardware", "string", "Processor or accelerator that computed it."),
     Field("libraries", "string", "Versions of the libraries that can move a number, as a JSON object."),
     Field("scorer", "string", "Program that scores, with its full version."),
+    Field(
+        "scoring",
+        "string",
+        "How answers were had, as a JSON object: the scorer, how far from stock lm-eval on a sample, tokens, sandbox.",
+    ),
+    Field("caveats", "string", "What a reader should know of the models, as a JSON list of sentences; null: nothing."),
     Field("device", "string", "Device asked for."),
     Field("dtype", "string", "Type of the weights while computing."),
     Field("threads", "int", "Threads torch was pinned to."),

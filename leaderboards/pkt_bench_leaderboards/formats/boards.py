@@ -139,6 +139,7 @@ def _board(board: Board) -> dict[str, Any]:
         "mean_note": board.mean_note or None,
         "gap_note": board.gap_note or None,
         "place_note": board.place_note or None,
+        "caveats": list(board.caveats),
         "suites": [_column(column) for column in board.columns],
         "rows": [_row(board, row) for row in board.rows],
     }
