@@ -39,6 +39,19 @@ def test_the_figures_are_those_of_a_plain_lm_eval_run(loaded, suite):
     assert (scores[0].n, scores[0].headline, scores[0].chance) == (4, True, 0.25)
 
 
+def test_scoring_starts_no_process(loaded, suite, monkeypatch):
+    import subprocess
+
+    def refuse(*arguments, **_):
+        raise AssertionError(f"started {arguments}")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+
+    scores, _ = score(loaded.student, loaded.tokenizer, suite, Knobs())
+
+    assert scores[0].n == 4
+
+
 def test_the_limit_takes_the_first_documents(loaded, suite):
     scores, items = score(loaded.student, loaded.tokenizer, suite, Knobs(limit=2))
 

@@ -78,7 +78,6 @@ def _ask(
     root: Path, row: Mapping[str, Any], judges: Judges, documents: Sequence[int]
 ) -> dict[tuple[int, str, str], tuple[Any, float | None]]:
     """Response and value by document, metric and filter."""
-    from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
     environment.pin_threads(row["threads"])
@@ -93,19 +92,8 @@ def _ask(
         batch_size=row["batch_size"],
         add_bos_token=suite.prompt.bos and tokenizer.bos_token_id is not None,
     )
-    report = simple_evaluate(
-        model=lm,
-        tasks=[row["task"]],
-        task_manager=scoring.task_manager(str(suite.task_path)),
-        num_fewshot=row["shots"],
-        samples={row["task"]: list(documents)},
-        log_samples=True,
-        bootstrap_iters=0,
-        random_seed=0,
-        numpy_random_seed=scoring.FEWSHOT_SEED,
-        torch_random_seed=scoring.FEWSHOT_SEED,
-        fewshot_random_seed=scoring.FEWSHOT_SEED,
-    )
+    manager = scoring.task_manager(str(suite.task_path))
+    report = scoring.run_task(lm, manager, row["task"], row["shots"], documents=documents)
     return {
         (int(sample["doc_id"]), metric, sample["filter"]): (
             json.loads(json.dumps(sample["filtered_resps"], default=str)),

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pkt_bench.domain import Item, Knobs, Score, Suite, Task
@@ -30,7 +30,6 @@ def score(
         UnavailableError: a task is not among the suite's files, or cannot be loaded.
         ContractError: a task does not report the metric its suite names, or does not ask in the suite's words.
     """
-    from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
     lm = HFLM(
@@ -48,19 +47,7 @@ def score(
                 f"suite '{suite.name}': {suite.task_path} has no task '{task.name}'"
                 f" (it has: {', '.join(manager.all_tasks)})."
             )
-        report = simple_evaluate(
-            model=lm,
-            tasks=[task.name],
-            task_manager=manager,
-            num_fewshot=task.shots,
-            limit=_limit(task, knobs),
-            log_samples=True,
-            bootstrap_iters=1000,
-            random_seed=0,
-            numpy_random_seed=FEWSHOT_SEED,
-            torch_random_seed=FEWSHOT_SEED,
-            fewshot_random_seed=FEWSHOT_SEED,
-        )
+        report = run_task(lm, manager, task.name, task.shots, limit=_limit(task, knobs), bootstrap_iters=1000)
         found = list(_scores(task, report))
         if not any(s.headline for s in found):
             offered = ", ".join(f"{s.metric} (filter {s.filter})" for s in found)
@@ -80,6 +67,49 @@ def task_manager(folder: str) -> Any:  # noqa: ANN401 - lm_eval ships no types
     from lm_eval.tasks import TaskManager
 
     return TaskManager(include_path=folder, include_defaults=False)
+
+
+def run_task(
+    lm: Any,  # noqa: ANN401 - lm_eval ships no types
+    manager: Any,  # noqa: ANN401
+    name: str,
+    shots: int,
+    *,
+    limit: int | None = None,
+    documents: Sequence[int] | None = None,
+    bootstrap_iters: int = 0,
+) -> Mapping[str, Any]:
+    """What lm-eval's `simple_evaluate` reports of one task, `documents` of it or the first `limit`.
+
+    Seeds and settings are those of `simple_evaluate` in 0.4.13. It is not called, because it asks git and `pip list`
+    about the machine each time, which takes a second and is thrown away here.
+    """
+    import random
+
+    import numpy as np
+    import torch
+    from lm_eval.evaluator import evaluate
+
+    random.seed(0)
+    # the generator of all the process is lm-eval's to draw from
+    np.random.seed(FEWSHOT_SEED)  # noqa: NPY002
+    torch.manual_seed(FEWSHOT_SEED)
+    loaded = manager.load([name])
+    for task in loaded["tasks"].values():
+        # a task that says 0 itself is never asked with more
+        if task.get_config("num_fewshot") != 0:
+            task.set_config(key="num_fewshot", value=shots)
+        task.set_fewshot_seed(seed=FEWSHOT_SEED)
+    report: Mapping[str, Any] = evaluate(
+        lm=lm,
+        task_dict=loaded,
+        limit=limit,
+        samples=None if documents is None else {name: list(documents)},
+        bootstrap_iters=bootstrap_iters,
+        log_samples=True,
+        fewshot_as_multiturn=True,
+    )
+    return report
 
 
 def _check_prompts(suite: Suite, items: list[Item]) -> None:
