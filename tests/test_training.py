@@ -16,6 +16,7 @@ from pkt_bench import (
     mean_loss,
     training,
 )
+from pkt_bench.domain import TrainingKnobs
 from pkt_bench.models import LoadedPair, fingerprint
 from pkt_bench.stages import StageCache
 from pkt_bench.testing import pico_pair, pico_suite
@@ -78,10 +79,15 @@ def test_how_a_batch_is_split_into_passes_does_not_change_its_gradient(context_o
     data = context.encoded(RECORDS, 64)
     expected = torch.autograd.grad(token_mean(student, data), list(student.parameters()))
 
-    training._backward(student, data, training.cross_entropy, budget)
+    training._backward(student, data, descent(budget))
 
     for weight, gradient in zip(student.parameters(), expected, strict=True):
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+def descent(pass_tokens=10_000, **knobs):
+    settings = FinetuneSettings(learning_rate=1e-2)
+    return training.Descent(settings, 1e-2, 4, pass_tokens, training.cross_entropy, TrainingKnobs(**knobs))
 
 
 def test_passes_hold_every_record_once_within_the_budget():
@@ -323,3 +329,76 @@ def test_an_untouched_start_has_no_injection_change(context_of):
     finetune(context, context.pair.student, FinetuneSettings(epochs=1, learning_rate=1e-2), RECORDS)
 
     assert context.ledger.injection_change == 0
+
+
+def adapted(student, checkpointing):
+    """The losses of three steps of LoRA with dropout on a frozen base, and the adapter's weights after them."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    model = get_peft_model(student, LoraConfig(r=4, lora_dropout=0.1, target_modules=["q_proj", "down_proj"]))
+    parameters = [weight for weight in model.parameters() if weight.requires_grad]
+    data = [Encoded(tuple(range(3, 40)), 5), Encoded(tuple(range(50, 70)), 4)]
+    how = descent(gradient_checkpointing=checkpointing)
+    torch.manual_seed(1)
+    losses = list(training.descend(model, parameters, [data] * 3, how))
+    return losses, parameters, model
+
+
+def test_gradient_checkpointing_changes_no_loss_and_leaves_no_trace(context_of):
+    plain, weights, _ = adapted(context_of().pair.student, checkpointing=False)
+
+    losses, same, model = adapted(context_of().pair.student, checkpointing=True)
+
+    assert losses == pytest.approx(plain, rel=1e-6)
+    for ours, theirs in zip(same, weights, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert not model.is_gradient_checkpointing
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    assert not model.training
+
+
+def test_gradient_checkpointing_computes_each_layer_twice_a_step(context_of):
+    counts = []
+    for checkpointing in (False, True):
+        student = context_of().pair.student
+        calls = []
+        student.model.layers[0].self_attn.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        data = [Encoded(tuple(range(3, 40)), 5)]
+        list(
+            training.descend(student, list(student.parameters()), [data], descent(gradient_checkpointing=checkpointing))
+        )
+        counts.append(len(calls))
+
+    assert counts == [1, 2]
+
+
+def test_autocast_multiplies_in_bfloat16_and_keeps_weights_in_float32(context_of):
+    student = context_of().pair.student
+    seen = set()
+    student.model.layers[0].mlp.down_proj.register_forward_hook(lambda _m, _i, out: seen.add(out.dtype))
+    data = [Encoded(tuple(range(3, 40)), 5)]
+
+    (loss,) = training.descend(student, list(student.parameters()), [data], descent(autocast="bfloat16"))
+
+    other = context_of().pair.student
+    (exact,) = training.descend(other, list(other.parameters()), [data], descent())
+    assert seen == {torch.bfloat16}
+    assert {weight.dtype for weight in student.parameters()} == {torch.float32}
+    # bfloat16 has 8 bits of precision
+    assert loss != exact
+    assert loss == pytest.approx(exact, rel=2**-6)
+
+
+def test_train_records_cut_what_every_reader_of_the_suite_sees(tmp_path):
+    from pkt_bench.data import cut, data_digest
+
+    suite = pico_suite(tmp_path)
+
+    short = cut(suite, 2)
+
+    assert short.records("train") == suite.records("train")[:2]
+    assert short.records("align") == suite.records("align")
+    assert data_digest(short) != data_digest(suite)
+    assert cut(suite, 2) is short
+    assert cut(suite, None) is suite

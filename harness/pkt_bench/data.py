@@ -7,10 +7,10 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from pkt_bench.domain import SPLITS, PromptSpec, Record, Suite
+from pkt_bench.domain import SPLITS, PromptSpec, Record, Split, Suite
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -92,6 +92,23 @@ def alignment_batches(
         drawn = random.Random(seed * 1_000_003 + step).sample(range(len(align)), count)  # noqa: S311 - no secret
         batches.append([locating[order[step % len(order)]], *(align[index] for index in drawn)])
     return batches
+
+
+@functools.lru_cache(maxsize=64)
+def cut(suite: Suite, train_records: int | None) -> Suite:
+    """The suite with the first so many records of its train split; None: as it is.
+
+    Whoever asks it, a method, an estimate or a digest, sees the same records.
+    """
+    if train_records is None:
+        return suite
+
+    @functools.wraps(suite.records)
+    def records(split: Split) -> Sequence[Record]:
+        found = suite.records(split)
+        return found[:train_records] if split == "train" else found
+
+    return replace(suite, records=records)
 
 
 @functools.lru_cache(maxsize=64)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pkt_bench import artifacts, environment, models, plugins, scoring, stopping
 from pkt_bench.batches import Phase
-from pkt_bench.data import encode
+from pkt_bench.data import cut, encode
 from pkt_bench.domain import SPLITS, BatchSizes, Cost, Health, Job, Knobs, Method, Outcome, Record, Suite
 from pkt_bench.errors import (
     ContractError,
@@ -156,7 +156,7 @@ def transfer(job: Job, means: Means) -> Ended:
     knobs = job.cell.knobs
     environment.pin_threads(knobs.threads)
     registry = plugins.load(job.plugins)
-    method, suite = registry.methods.get(job.method).item, registry.suites.get(job.suite).item
+    method, suite = _method_and_suite(job, registry)
     means.report("load", None)
     started, cpu_started = time.monotonic(), time.process_time()
     _check_code(job, registry)
@@ -254,6 +254,12 @@ def transfer(job: Job, means: Means) -> Ended:
     seconds = time.monotonic() - started
     put_in_place(job, Handover(cost, health, described, seconds, ended.outcome, ended.reason))
     return ended
+
+
+def _method_and_suite(job: Job, registry: plugins.Registry) -> tuple[Method, Suite]:
+    """What a cell is of; of the suite's train split what every method trains on."""
+    suite = registry.suites.get(job.suite).item
+    return registry.methods.get(job.method).item, cut(suite, job.cell.knobs.training.train_records)
 
 
 class _Clock:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pkt_bench import models, preflight
-from pkt_bench.data import data_digest
+from pkt_bench.data import cut, data_digest
 from pkt_bench.domain import (
     Cell,
     Control,
@@ -126,8 +126,8 @@ def make_plan(
         with findings.gathered():
             settings[_qualified(offer)] = chosen_settings(request, offer)
     _unknown_settings(request, registry, methods, findings)
-    suites = list({id(each): each for work in works for each in work.suites}.values())
-    for suite in {id(each): each for work in works for each in (*work.suites, *work.also)}.values():
+    suites = list({_qualified(each): each for work in works for each in work.suites}.values())
+    for suite in {_qualified(each): each for work in works for each in (*work.also, *work.suites)}.values():
         preflight.check_suite(suite.item, _qualified(suite), findings)
     for pair in pairs:
         for name, variants in settings.items():
@@ -177,10 +177,14 @@ def _works(
         own = _named(registry.suites, suites_of(pair, registry), findings) if "all" in names else []
         return [*own, *(offer for offer in named[names] if offer not in own)]
 
+    def trained_on(pair: Pair) -> Iterator[Offer[Suite]]:
+        for offer in chosen(request.suites, pair):
+            yield replace(offer, item=cut(offer.item, request.train_records))
+
     return [
         _Work(
             pair,
-            tuple(chosen(request.suites, pair)),
+            tuple(trained_on(pair)),
             (*chosen(request.also_score, pair), *extra),
             _knobs(request, pair),
         )
@@ -352,7 +356,7 @@ def _assemble(
         pair, knobs = work.pair, work.knobs
         signatures = {role: models.signature(getattr(pair, role)) for role in ("teacher", "student")}
         variants = settings[_qualified(offer)]
-        others = tuple(other for other in work.also if other is not suite)
+        others = tuple(other for other in work.also if _qualified(other) != _qualified(suite))
         for chosen, variation in zip(variants, _variations(variants), strict=True):
             reason = _skip_reason(
                 offer, question(under_control(pair, offer.item), suite.item, chosen, offer.item.control)
@@ -387,7 +391,7 @@ def _assemble(
                             data_dirs=tuple(folder.expanduser().resolve() for folder in request.data_dir),
                         )
                     )
-    suites = list({id(each): each for work in works for each in work.suites}.values())
+    suites = list({_qualified(each): each for work in works for each in work.suites}.values())
     overlaps = tuple(overlap(suite.item) for suite in suites)
     warnings = [
         *_overlap_warnings(overlaps),

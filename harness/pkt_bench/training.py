@@ -9,11 +9,13 @@ position on.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pkt_bench.domain import TrainingKnobs
 from pkt_bench.errors import ContractError, DivergedError
 
 if TYPE_CHECKING:
@@ -228,39 +230,109 @@ def _train(
     import torch
 
     data, settings = course.data, course.settings
-    optimizer = _optimizer(parameters, settings, peak)
     steps = course.steps
     order = torch.Generator().manual_seed(context.stage_seed("tune"))
-    losses: list[float] = []
-    pass_tokens = context.pass_tokens
-    with context.stage("tune") as progress:
-        model.train()
-        for batch in _batches(len(data), settings, order):
-            rate = peak * schedule(len(losses), steps, settings.warmup_ratio)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            learnt = [data[index] for index in batch]
+
+    def learnt() -> Iterator[list[Encoded]]:
+        for indices in batches(len(data), settings, order):
+            batch = [data[index] for index in indices]
             if course.redraw is not None:
                 model.eval()
                 with torch.no_grad():
-                    learnt = course.redraw(model, learnt)
+                    batch = course.redraw(model, batch)
                 model.train()
-            context.spend(tokens=sum(len(record.ids) for record in learnt), steps=1)
-            loss = _backward(model, learnt, course.objective, pass_tokens)
+            context.spend(tokens=sum(len(record.ids) for record in batch), steps=1)
+            yield batch
+
+    losses: list[float] = []
+    with context.stage("tune") as progress:
+        descent = descend(
+            model,
+            parameters,
+            learnt(),
+            Descent(settings, peak, steps, context.pass_tokens, course.objective, context.training),
+        )
+        for loss in descent:
+            losses.append(loss)
+            progress(share[0] + share[1] * len(losses) / steps)
+    return tuple(losses)
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How to go down: the schedule up to the `peak` rate over so many `steps`, by which loss, in how large passes."""
+
+    settings: FinetuneSettings
+    peak: float
+    steps: int
+    pass_tokens: int
+    objective: Objective
+    knobs: TrainingKnobs = field(default_factory=TrainingKnobs)
+
+
+def descend(
+    model: PreTrainedModel,
+    parameters: list[torch.nn.Parameter],
+    drawn: Iterable[list[Encoded]],
+    how: Descent,
+) -> Iterator[float]:
+    """The optimiser's steps: one for each batch that is `drawn`, in training mode; yields the loss of each.
+
+    The model is left in evaluation mode when the last batch is through.
+
+    Raises:
+        DivergedError: the loss or the gradient left the finite numbers.
+    """
+    import torch
+
+    settings = how.settings
+    optimizer = _optimizer(parameters, settings, how.peak)
+    model.train()
+    with _checkpointed(model, on=how.knobs.gradient_checkpointing):
+        for step, batch in enumerate(drawn):
+            rate = how.peak * schedule(step, how.steps, settings.warmup_ratio)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = _backward(model, batch, how)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise DivergedError(
-                    f"training diverged at step {len(losses) + 1} of {steps}: loss {loss}, gradient norm {norm}.\n"
-                    f"  The learning rate was {rate:.3g} (peak {peak:.3g}),"
+                    f"training diverged at step {step + 1} of {how.steps}: loss {loss}, gradient norm {norm}.\n"
+                    f"  The learning rate was {rate:.3g} (peak {how.peak:.3g}),"
                     f" gradients are clipped to {settings.max_grad_norm:g}."
                     "\n  Lower the method's learning_rate, or raise its warmup_ratio."
                 )
             optimizer.step()
             optimizer.zero_grad()
-            losses.append(loss)
-            progress(share[0] + share[1] * len(losses) / steps)
-        model.eval()
-    return tuple(losses)
+            yield loss
+    model.eval()
+
+
+@contextlib.contextmanager
+def _checkpointed(model: PreTrainedModel, *, on: bool) -> Iterator[None]:
+    """Keeps the input of each layer alone while training, if `on`; afterwards the model is as it was.
+
+    The recomputation sees the random state of the first pass, so that dropout drops the same.
+    """
+    if not on:
+        yield
+        return
+    # transformers 5.24 gave it another name
+    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    # the reentrant kind passes no gradient where a layer's input needs none, as under a frozen embedding
+    getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        getattr(model, f"{name}_checkpointing_disable")()
+
+
+def _autocast(model: PreTrainedModel, kind: str | None) -> contextlib.AbstractContextManager[None]:
+    import torch
+
+    if kind is None:
+        return contextlib.nullcontext()
+    return torch.autocast(model.device.type, dtype=getattr(torch, kind))
 
 
 def _put(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> None:
@@ -274,14 +346,18 @@ def _put(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> No
 
 def mean_loss(context: TransferContext, model: PreTrainedModel, records: Sequence[Record], max_length: int) -> float:
     """Mean cross-entropy over all supervised tokens of `records`, in evaluation mode: for choosing on `validation`."""
+    return mean_cross_entropy(model, readable(context, model, records, max_length), context.pass_tokens)
+
+
+def mean_cross_entropy(model: PreTrainedModel, data: Sequence[Encoded], pass_tokens: int) -> float:
+    """Mean cross-entropy over all supervised tokens of `data`, in evaluation mode and without gradients."""
     import torch
 
-    data = readable(context, model, records, max_length)
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            total = sum(float(cross_entropy(model, part)) for part in passes(data, context.pass_tokens))
+            total = sum(float(cross_entropy(model, part)) for part in passes(data, pass_tokens))
     finally:
         model.train(training)
     return total / sum(_supervised(record) for record in data)
@@ -336,7 +412,8 @@ def _optimizer(parameters: list[torch.nn.Parameter], settings: FinetuneSettings,
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=peak, fused=True)
 
 
-def _batches(count: int, settings: FinetuneSettings, order: torch.Generator) -> Iterator[list[int]]:
+def batches(count: int, settings: FinetuneSettings, order: torch.Generator) -> Iterator[list[int]]:
+    """The indices of each batch, every record once an epoch, in an order that `order` alone decides."""
     import torch
 
     for _ in range(settings.epochs):
@@ -345,12 +422,13 @@ def _batches(count: int, settings: FinetuneSettings, order: torch.Generator) -> 
             yield indices[start : start + settings.batch_size]
 
 
-def _backward(model: PreTrainedModel, batch: list[Encoded], objective: Objective, pass_tokens: int) -> float:
+def _backward(model: PreTrainedModel, batch: list[Encoded], how: Descent) -> float:
     """Adds the gradient of the batch's mean loss to the weights' and returns that loss."""
     supervised = sum(_supervised(record) for record in batch)
     total = 0.0
-    for part in passes(batch, pass_tokens):
-        loss = objective(model, part) / supervised
+    for part in passes(batch, how.pass_tokens):
+        with _autocast(model, how.knobs.autocast):
+            loss = how.objective(model, part) / supervised
         loss.backward()
         total += float(loss.detach())
     return total
