@@ -21,6 +21,7 @@ from pkt_bench.cli.export import export
 from pkt_bench.cli.import_ import import_
 from pkt_bench.cli.ls import ls
 from pkt_bench.cli.merge import merge
+from pkt_bench.cli.pairs import pairs
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
 from pkt_bench.cli.publish import publish
@@ -51,6 +52,7 @@ app.command()(export)
 app.command("import")(import_)
 app.add_typer(ls, name="ls")
 app.add_typer(cache, name="cache")
+app.add_typer(pairs, name="pairs")
 app.add_typer(plugins, name="plugins")
 app.add_typer(views, name="views")
 
