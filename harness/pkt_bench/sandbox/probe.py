@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pkt_bench.errors import UnavailableError
 
+from . import nurseries
 from .backends import DEFAULT_BACKENDS, Backend
 from .judge import Case, judge_in
 from .limits import Limits
@@ -103,7 +104,10 @@ def _probe(backends: Sequence[Backend]) -> Sandbox | Refusal:
         why = backend.unavailable()
         if why is None:
             started = time.monotonic()
-            held, failures = self_test(backend)
+            try:
+                held, failures = self_test(backend)
+            finally:
+                nurseries.close(backend)
             if not failures:
                 return Sandbox(backend, backend.version(), f"{held}/{held}", time.monotonic() - started)
             why = f"does not hold here: {'; '.join(failures)}"

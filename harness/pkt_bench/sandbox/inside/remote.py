@@ -87,7 +87,8 @@ def _ask(remote: Remote, doing: str, *operands: Any, **keywords: Any) -> Any:  #
 
 
 def _unsplit(remote: Remote, why: str) -> NoReturn:
-    _fact(remote, "link").unsplit(f"a {type(remote).__name__} of the candidate's own: {why}")
+    link: Link = _fact(remote, "link")
+    link.unsplit(f"a {type(remote).__name__} of the candidate's own: {why}")
 
 
 def number_of(remote: Remote) -> int:
