@@ -48,7 +48,6 @@ from collections.abc import Sequence
 from .judge import Case
 from .limits import Limits
 from .probe import NoSandboxError, Refusal, Sandbox, Unfit, probe
-from .trial import try_in
 from .verdict import REASONS, Reason, Verdict
 
 __all__ = [
@@ -61,6 +60,7 @@ __all__ = [
     "Sandbox",
     "Unfit",
     "Verdict",
+    "describe",
     "judge_code",
     "judge_tests",
     "probe",
@@ -113,7 +113,16 @@ def judge_tests(
     found = probe()
     if isinstance(found, Refusal):
         raise NoSandboxError(found)
-    names = (entry_point,) if isinstance(entry_point, str) else tuple(entry_point or ())
-    source = tests if isinstance(tests, str) else "\n".join(tests)
-    verdict = try_in(found.backend, program, source, names, prelude, limits)
-    return verdict if verdict.scored else try_in(found.backend, program, source, names, prelude, limits)
+    for _ in range(2):  # as in judge_code
+        verdict = found.judge_tests(program, tests, entry_point=entry_point, prelude=prelude, limits=limits)
+        if verdict.scored:
+            break
+    return verdict
+
+
+def describe() -> dict[str, str]:
+    """The sandbox that judges on this machine, for a row's environment. Raises NoSandboxError where there is none."""
+    found = probe()
+    if isinstance(found, Refusal):
+        raise NoSandboxError(found)
+    return found.describe()
