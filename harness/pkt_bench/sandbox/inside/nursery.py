@@ -118,7 +118,8 @@ class _Nursery:
         self._poll.register(socket, select.POLLIN)
 
     def _become(self, requests: int, answers: int, socket: int) -> None:
-        """In the child: nothing of the nursery's stays open."""
+        """In the child: it dies with the nursery, and nothing of the nursery's stays open."""
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
