@@ -184,10 +184,7 @@ RIGHT = {
         "from threading import Thread\nout = []\nts = [Thread(target=lambda n=n: out.append(f(n))) for n in range(8)]\n[t.start() for t in ts]\n[t.join() for t in ts]\nassert sorted(out) == list(range(0, 16, 2))",
     ),
     "a thousand calls": ("def f(x): return x + 1", "for n in range(1000):\n    assert f(n) == n + 1"),
-    "tests that print, and write a file": (
-        "def f(): return 1",
-        "print(f())\nopen('mine', 'w').write('x')\nassert open('mine').read() == 'x'",
-    ),
+    "tests that print": ("def f(): return 1", "import sys\nprint(f())\nprint(2, file=sys.stderr)\nassert f() == 1"),
 }
 
 
@@ -199,6 +196,15 @@ def test_a_right_program_passes_as_it_does_in_one_interpreter(name, sandbox):
 
     assert (verdict.passed, verdict.reason, verdict.detail) == (True, "passed", "")
     assert passes_bare(program, tests)
+
+
+def test_the_tests_have_a_folder_of_their_own(sandbox):
+    program = "import os\nopen('theirs', 'w').close()\ndef f(): return os.listdir('.')"
+    tests = "import os\nopen('mine', 'w').write('x')\nassert f() == ['theirs'] and os.listdir('.') == ['mine']"
+
+    verdict = sandbox.judge_tests(program, tests)
+
+    assert verdict.passed, verdict.detail
 
 
 # name: (program, tests, reason, part of the detail), failed here as in one interpreter

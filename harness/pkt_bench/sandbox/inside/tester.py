@@ -64,7 +64,7 @@ class Tester:
         self._exceptions: dict[str, type[BaseException]] = {}
         self._raised_there: list[BaseException] = []
         self._last_answer: Any = _NOTHING
-        self._turn = _thread.allocate_lock()  # the tests may have threads
+        self.turn = _thread.allocate_lock()  # the tests may have threads
         self.questions = 0
         """How often an answer of an entry point was asked for."""
 
@@ -125,7 +125,7 @@ class Tester:
             request = writer.bytes_of((doing, operands, keywords, keep))
         except values.UnsendableError as error:
             self.unsplit(f"an argument cannot be sent to the candidate: {error}")
-        with self._turn:
+        with self.turn:
             answer = self._exchange(request)
         reader = crossing.Reader(writer.containers, lambda found: remote.proxy(self, found, opaque=keep))
         try:
@@ -285,7 +285,7 @@ def run(
     prelude, tests, entry_points = given
 
     def stop(reason: str, detail: str) -> NoReturn:
-        nonlocal nonce
+        tester.turn.acquire()  # a thread of the tests may be waiting for an answer
         send(nonce, frames.VERDICT, values.encode((reason, detail, tester.questions)))
         os._exit(0)
 
