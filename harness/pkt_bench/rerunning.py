@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench import artifacts, environment, models, scoring
+from pkt_bench import artifacts, environment, models, reports, scoring
 from pkt_bench.errors import PktBenchError
 from pkt_bench.integrity import Fault
 from pkt_bench.rescoring import Judges, Rescored, fault_of
@@ -92,15 +92,11 @@ def _ask(
         batch_size=row["batch_size"],
         add_bos_token=suite.prompt.bos and tokenizer.bos_token_id is not None,
     )
-    manager = scoring.task_manager(str(suite.task_path))
-    report = scoring.run_task(lm, manager, row["task"], row["shots"], documents=documents)
+    loaded = scoring.load(suite, row["task"])
+    report = scoring.run_task(lm, loaded, row["task"], row["shots"], documents=documents)
     return {
-        (int(sample["doc_id"]), metric, sample["filter"]): (
-            json.loads(json.dumps(sample["filtered_resps"], default=str)),
-            float(sample[metric]) if isinstance(sample[metric], int | float) else None,
-        )
-        for sample in report["samples"][row["task"]]
-        for metric in sample["metrics"]
+        (document, metric, filter_): (said, worth)
+        for document, metric, filter_, said, worth in reports.responses(report)
     }
 
 
