@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench import artifacts, environment, models, plugins, scoring, stopping
+from pkt_bench import artifacts, environment, models, plugins, sandbox, scoring, stopping
 from pkt_bench.batches import Phase
 from pkt_bench.data import cut, encode
 from pkt_bench.domain import SPLITS, BatchSizes, Cost, Health, Job, Knobs, Method, Outcome, Record, Suite
@@ -437,7 +437,7 @@ def score(job: Job, means: Means) -> Ended:
                 peak_rss_bytes=environment.peak_rss_bytes(),
                 reload_difference=difference,
                 batch_size=size,
-                scoring=found.how,
+                scoring={**found.how, **_sandbox(suites)},
             ),
         )
 
@@ -459,6 +459,11 @@ def score(job: Job, means: Means) -> Ended:
         )
     write_scored(folder_of(job), scored)
     return Ended()
+
+
+def _sandbox(suites: list[Suite]) -> dict[str, Any]:
+    """What held the programs that were scored, where some were."""
+    return {"sandbox": sandbox.describe()} if any(suite.runs_code for suite in suites) else {}
 
 
 def _what_is_scored(job: Job, files: Mapping[str, str], knobs: Knobs) -> dict[str, Any]:

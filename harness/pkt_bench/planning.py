@@ -54,6 +54,7 @@ MOVES_NUMBERS = (
     "factors",
     "models",
     "phases",
+    "reports",
     "scoring",
     "starts",
     "streaming",
@@ -524,10 +525,11 @@ def _minor(version: str) -> str:
 
 @functools.cache
 def harness_digest() -> str:
-    """BLAKE2b-128 over the rooms of the harness that can move a number, the sandbox included."""
+    """BLAKE2b-128 over the rooms of the harness that can move a number: those of several files included."""
     state = hashlib.blake2b(digest_size=16)
     here = Path(__file__).parent
-    for file in (*(here / f"{room}.py" for room in MOVES_NUMBERS), *sorted((here / "sandbox").rglob("*.py"))):
+    folders = (file for folder in ("fastscore", "sandbox") for file in sorted((here / folder).rglob("*.py")))
+    for file in (*(here / f"{room}.py" for room in MOVES_NUMBERS), *folders):
         state.update(file.relative_to(here).as_posix().encode())
         state.update(file.read_bytes())
     return state.hexdigest()
