@@ -1,0 +1,185 @@
+"""Data sets as files: folders of JSON Lines that stand in for what the hub has, in one layout.
+
+    NAME/SPLIT.jsonl           a data set, or its only configuration
+    NAME/CONFIG/SPLIT.jsonl    one configuration of it
+    NAME/SPLIT/CONFIG.jsonl    the same, the other way round
+
+NAME is the short name of `known_datasets`, or the hub's `owner/name`. A folder that has a data set stands for all of
+it: a split it lacks is missing, and not fetched from elsewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pkt_bench.domain import DataRef
+from pkt_bench.errors import UnavailableError
+from pkt_bench.known_datasets import Known, known
+
+ENV = "PKT_BENCH_DATA"
+"""Folders to look in, separated as those of PATH."""
+
+ALL = "all"
+"""The configuration that is every other one in turn, as `cais/mmlu` has it."""
+
+Row = Mapping[str, Any]
+
+
+def use(given: Iterable[Path]) -> None:
+    """Looks into these folders first, in this process and in those it starts."""
+    first = [folder.expanduser().resolve() for folder in given]
+    os.environ[ENV] = os.pathsep.join(str(folder) for folder in dict.fromkeys((*first, *folders())))
+
+
+def folders() -> tuple[Path, ...]:
+    """The folders to look in, the first that has a file winning."""
+    return tuple(Path(text) for text in os.environ.get(ENV, "").split(os.pathsep) if text)
+
+
+def reference(hub: str, config: str = "", revision: str = "", splits: Sequence[str] = ()) -> DataRef:
+    """The data set of the hub under the name that folders have it by."""
+    about = known(hub, config)
+    name, licence = (about.folder, about.licence) if about is not None else (hub, "")
+    return DataRef(name, hub, config, revision, tuple(splits), licence)
+
+
+def title(ref: DataRef) -> str:
+    """A data set for people: its name, and what it is on the hub."""
+    there = ", ".join(part for part in (ref.hub if ref.hub != ref.name else "", ref.config) if part)
+    return f"{ref.name} ({there})" if there else ref.name
+
+
+def expected(ref: DataRef, split: str) -> str:
+    """The file that would hold a split, below a folder of data."""
+    about = known(ref.hub, ref.config)
+    if not ref.config or (about is not None and about.config != "*"):
+        return f"{ref.name}/{split}.jsonl"
+    if about is not None and ref.config == ALL:
+        return f"{ref.name}/{split}/CONFIG.jsonl"
+    return f"{ref.name}/{split}/{ref.config}.jsonl" if about is not None else f"{ref.name}/{ref.config}/{split}.jsonl"
+
+
+def files(ref: DataRef, split: str) -> tuple[Path, ...]:
+    """The files that hold a split: none where no folder has them, several where it is made of configurations."""
+    about = known(ref.hub, ref.config)
+    for folder in folders():
+        if found := _files_in(folder, ref, split, about):
+            return found
+    return ()
+
+
+def _files_in(folder: Path, ref: DataRef, split: str, about: Known | None) -> tuple[Path, ...]:
+    for name in dict.fromkeys((ref.name, ref.hub)):
+        root = folder / name
+        if not name or not root.is_dir():
+            continue
+        if about is not None and about.config == "*" and ref.config in {"", ALL}:
+            found = [*(root / split).glob("*.jsonl")] or [*root.glob(f"*/{split}.jsonl")]
+            return tuple(sorted(found, key=lambda file: file.as_posix()))
+        candidates = [root / ref.config / f"{split}.jsonl", root / split / f"{ref.config}.jsonl"] if ref.config else []
+        if not ref.config or (about is not None and about.config != "*"):
+            candidates.append(root / f"{split}.jsonl")
+        if about is not None and split in about.stands_in:
+            candidates += [file.parent / f"{about.stands_in[split]}.jsonl" for file in candidates]
+        for file in candidates:
+            if file.is_file():
+                return (file,)
+    return ()
+
+
+def has(ref: DataRef) -> bool:
+    """Whether some folder stands for the data set: has one of its splits."""
+    about = known(ref.hub, ref.config)
+    splits = dict.fromkeys((*ref.splits, *(about.splits if about is not None else ()), "train", "validation", "test"))
+    return any(files(ref, split) for split in splits)
+
+
+def missing(ref: DataRef, split: str) -> UnavailableError:
+    """What to say of a split that is nowhere."""
+    looked = ", ".join(str(folder) for folder in folders())
+    where = f"looked for in {looked}" if looked else "no --data-dir was given"
+    return UnavailableError(
+        f"the split '{split}' of the data set {title(ref)} is missing: {expected(ref, split)} ({where}).\n"
+        "  Give a folder that has it with --data-dir, or fetch it where there is a network:"
+        " pkt-bench prefetch --to DIR, with the same flags."
+    )
+
+
+def rows(ref: DataRef, split: str) -> Sequence[Row]:
+    """The rows of a split as the hub has them, from a folder of data, or from the hub and its cache.
+
+    Raises:
+        UnavailableError: it is in neither, or a file does not hold it.
+    """
+    if found := files(ref, split):
+        return tuple(row for file in found for row in _rows_of(file, file.stat().st_mtime_ns, ref.hub, ref.config))
+    if has(ref) or not ref.hub:
+        raise missing(ref, split)
+    return _from_hub(ref, split)
+
+
+@functools.lru_cache(maxsize=512)
+def _rows_of(file: Path, changed: int, hub: str, config: str) -> tuple[Row, ...]:  # noqa: ARG001 - part of the key
+    about = known(hub, config)
+    found = []
+    # not splitlines: a string of JSON may hold signs that Python takes for the end of a line
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("it is no object")  # noqa: TRY004, TRY301 - said below, with what JSON says
+            found.append(about.row(row) if about is not None else row)
+        except (ValueError, LookupError, TypeError) as error:
+            raise UnavailableError(
+                f"{file}:{number} is no row of the data set {about.folder if about is not None else file.parent.name}:"
+                f" {error}.\n  A file of data holds one JSON object a line."
+            ) from None
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=64)
+def _from_hub(ref: DataRef, split: str) -> tuple[Row, ...]:
+    import datasets
+
+    about = known(ref.hub, ref.config)
+    try:
+        found = datasets.load_dataset(ref.hub, ref.config or None, revision=ref.revision or None, split=split)
+    except Exception as error:  # noqa: BLE001 - whatever the network or the hub's files bring about
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise UnavailableError(f"{missing(ref, split)}\n  The hub: {type(error).__name__}: {first}") from None
+    return tuple(about.row(row) if about is not None else row for row in found)
+
+
+def digest(ref: DataRef, split: str) -> str:
+    """BLAKE2b-128 over the rows of a split: the same from a file and from the hub."""
+    state = hashlib.blake2b(digest_size=16)
+    for row in rows(ref, split):
+        state.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode())
+        state.update(b"\n")
+    return state.hexdigest()
+
+
+def stamp(ref: DataRef, split: str) -> dict[str, str] | None:
+    """SHA-256 by file of a split in a folder of data; None where it is in none."""
+    found = files(ref, split)
+    return {file.name if len(found) > 1 else expected(ref, split): sha256(file) for file in found} or None
+
+
+def sha256(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    status = file.stat()
+    return _sha256(file, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _sha256(file: Path, size: int, changed: int) -> str:  # noqa: ARG001 - parts of the key
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
