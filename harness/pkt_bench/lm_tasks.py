@@ -42,18 +42,20 @@ def load(suite: Suite, task: Task) -> TaskDict:
     except Exception as error:  # a task is code
         first = (str(error).strip().splitlines() or [""])[0]
         raise UnavailableError(
-            f"suite '{suite.name}': lm-eval cannot load its task '{task.name}': {type(error).__name__}: {first}"
+            f"suite '{suite.name}': lm-eval cannot load its task '{task.name}': {type(error).__name__}: {first}\n"
+            "  Leave the suite out with --suite, or tell its author."
         ) from error
     return _as_dict(built)
 
 
 def index_of(suite: Suite) -> Mapping[str, task_index.Listed]:
     """The tasks that a suite's own may be among."""
-    return task_index.of_lm_eval() if suite.task_path is None else _index_of(suite.task_path)
+    return task_index.of_lm_eval() if suite.task_path is None else index_of_folder(suite.task_path)
 
 
 @functools.lru_cache(maxsize=16)
-def _index_of(folder: Path) -> Mapping[str, task_index.Listed]:
+def index_of_folder(folder: Path) -> Mapping[str, task_index.Listed]:
+    """The tasks that a folder's YAML files define."""
     return task_index.of_folder(folder)
 
 
@@ -62,7 +64,7 @@ def _entries(folder: Path | None) -> dict[str, Any]:
     """The index as lm-eval has it."""
     from lm_eval.tasks._index import Entry, Kind
 
-    index = task_index.of_lm_eval() if folder is None else _index_of(folder)
+    index = task_index.of_lm_eval() if folder is None else index_of_folder(folder)
     return {
         name: Entry(name=name, kind=Kind[each.kind], yaml_path=each.file, tags=set(each.tags))
         for name, each in index.items()

@@ -39,7 +39,7 @@ class MirroredTask(ConfigurableTask):
         """Gives the task its documents: this is where lm-eval fetches them."""
         config = vars(self.config)
         ref = data_of(config)
-        if ref is not None and mirrors.has(ref):
+        if ref is not None and mirrors.stands_for(ref):
             self.dataset = _from_folder(ref, config, needed(config, self._shots))
             return
         try:
@@ -74,7 +74,7 @@ class MirroringFactory(TaskFactory):
 
 def _from_folder(ref: DataRef, config: Mapping[str, Any], wanted: tuple[str, ...]) -> Any:  # noqa: ANN401
     found = {split: _table(ref, split, files) for split in ref.splits if (files := mirrors.files(ref, split))}
-    for split in wanted:
+    for split in wanted or ref.splits[:1]:
         if split not in found:
             raise UnavailableError(f"task '{config['task']}': {mirrors.missing(ref, split)}")
     # one that is named and not used has no rows: a task asks for it when it is made

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pkt_bench.domain import DataRef
-from pkt_bench.errors import UnavailableError
+from pkt_bench.errors import RequestError, UnavailableError
 from pkt_bench.known_datasets import Known, known
 
 ENV = "PKT_BENCH_DATA"
@@ -31,9 +31,30 @@ ALL = "all"
 Row = Mapping[str, Any]
 
 
+_SWITCHES = {
+    **dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE"), "1"),
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+}
+
+
+def cut_network() -> None:
+    """Sets every switch of the libraries that fetch something, for this process and those it starts.
+
+    They are read when those libraries are imported: call it before.
+    """
+    os.environ.update(_SWITCHES)
+
+
 def use(given: Iterable[Path]) -> None:
-    """Looks into these folders first, in this process and in those it starts."""
+    """Looks into these folders first, in this process and in those it starts.
+
+    Raises:
+        RequestError: one of them is no folder.
+    """
     first = [folder.expanduser().resolve() for folder in given]
+    for folder in first:
+        if not folder.is_dir():
+            raise RequestError(f"--data-dir {folder}: there is no such folder. Give one that holds NAME/SPLIT.jsonl.")
     os.environ[ENV] = os.pathsep.join(str(folder) for folder in dict.fromkeys((*first, *folders())))
 
 
@@ -93,11 +114,9 @@ def _files_in(folder: Path, ref: DataRef, split: str, about: Known | None) -> tu
     return ()
 
 
-def has(ref: DataRef) -> bool:
-    """Whether some folder stands for the data set: has one of its splits."""
-    about = known(ref.hub, ref.config)
-    splits = dict.fromkeys((*ref.splits, *(about.splits if about is not None else ()), "train", "validation", "test"))
-    return any(files(ref, split) for split in splits)
+def stands_for(ref: DataRef) -> bool:
+    """Whether some folder has the data set, in whatever configuration: then it is looked for nowhere else."""
+    return any((folder / name).is_dir() for folder in folders() for name in (ref.name, ref.hub) if name)
 
 
 def missing(ref: DataRef, split: str) -> UnavailableError:
@@ -119,7 +138,7 @@ def rows(ref: DataRef, split: str) -> Sequence[Row]:
     """
     if found := files(ref, split):
         return tuple(row for file in found for row in _rows_of(file, file.stat().st_mtime_ns, ref.hub, ref.config))
-    if has(ref) or not ref.hub:
+    if stands_for(ref) or not ref.hub:
         raise missing(ref, split)
     return _from_hub(ref, split)
 

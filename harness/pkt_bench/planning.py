@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pkt_bench import models, pairs_file, preflight, resolving
+from pkt_bench import mirrors, models, pairs_file, preflight, resolving, task_suites
 from pkt_bench.data import cut, data_digest
 from pkt_bench.domain import (
     Cell,
@@ -42,24 +42,28 @@ from pkt_bench.sandbox import Refusal, probe
 from pkt_bench.settings import parse_settings
 from pkt_bench.stages import file_digest
 from pkt_bench.store import Store
-
-LM_EVAL = "lm-eval"
-"""Who offers lm-eval's own tasks as suites: `lm-eval/arc_easy`."""
+from pkt_bench.task_suites import LM_EVAL
 
 # rooms of the harness whose code can move a number: their digest is part of every key
 MOVES_NUMBERS = (
     "adapters",
     "artifacts",
     "checkpoints",
+    "code_eval",
     "data",
     "domain",
     "environment",
     "factors",
+    "known_datasets",
+    "lm_tasks",
+    "mirrored_tasks",
+    "mirrors",
     "models",
     "phases",
     "scoring",
     "starts",
     "streaming",
+    "task_data",
     "training",
     "transfer",
 )
@@ -132,8 +136,9 @@ def make_plan(
             settings[_qualified(offer)] = chosen_settings(request, offer)
     _unknown_settings(request, registry, methods, findings)
     suites = list({_qualified(each): each for work in works for each in work.suites}.values())
+    trained = set(map(_qualified, suites))
     for suite in {_qualified(each): each for work in works for each in (*work.also, *work.suites)}.values():
-        preflight.check_suite(suite.item, _qualified(suite), findings)
+        preflight.check_suite(suite.item, _qualified(suite), findings, trained=_qualified(suite) in trained)
     for pair in pairs:
         for name, variants in settings.items():
             _check_window(name.rpartition("/")[2], variants, pair, findings)
@@ -435,7 +440,7 @@ def _assemble(
                             signatures=signatures,
                             expected_seconds=attempts.expected_seconds.get(kind_of),
                             pass_tokens=request.pass_tokens,
-                            data_dirs=tuple(folder.expanduser().resolve() for folder in request.data_dir),
+                            data_dirs=mirrors.folders(),
                         )
                     )
     suites = list({_qualified(each): each for work in works for each in work.suites}.values())
@@ -507,7 +512,7 @@ def _cell(
         "student": _model_identity(pair.student),
         **suite_identity(suite),
         # a cell that scores nothing else has the key it always had
-        **({"also_score": [suite_identity(other) for other in others]} if others else {}),
+        **({"also_score": [suite_identity(other, trained=False) for other in others]} if others else {}),
         "seed": seed,
         "knobs": _knobs_identity(knobs),
         "scorer": {"lm_eval": library_versions()["lm_eval"]},
@@ -527,17 +532,19 @@ def _cell(
     )
 
 
-def suite_identity(suite: Offer[Suite]) -> dict[str, Any]:
-    """All of a suite that can change a result."""
+def suite_identity(suite: Offer[Suite], *, trained: bool = True) -> dict[str, Any]:
+    """All of a suite that can change a result; of one made of a task and only scored on, its records cannot."""
+    of_a_task = task_suites.made_here(suite.item)
     return {
         "suite": {
             "name": suite.item.name,
-            "distribution": suite.distribution,
+            # one of a folder is known by its files, not by where they are
+            "distribution": Path(suite.distribution).name if of_a_task else suite.distribution,
             "distribution_version": suite.version,
             "code": code_digest(suite.module, suite.item.records),
             "task_files": _task_files(suite.item),
         },
-        "data_hash": data_digest(suite.item),
+        "data_hash": data_digest(suite.item, trained=trained or not of_a_task),
         "prompt_hash": digest_of(asdict(suite.item.prompt)),
         "tasks": [asdict(task) for task in suite.item.tasks],
     }
@@ -581,6 +588,8 @@ def harness_digest() -> str:
 
 
 def _task_files(suite: Suite) -> str:
+    if task_suites.made_here(suite):
+        return task_suites.source_digest(suite)
     if suite.task_path is None:
         # lm-eval's own, which its version names
         return ""

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from pkt_bench import models
+from pkt_bench import mirrors, models, task_suites
 from pkt_bench.data import data_digest
 from pkt_bench.domain import SPLITS, CellLimits, Job, ModelRef, Pair, Suite, Task
 from pkt_bench.errors import PktBenchError, RequestError, StorageError, UnavailableError, together
@@ -119,11 +119,17 @@ def _check_sizes(pair: Pair, *, allow_small_teacher: bool) -> None:
 # ---------------------------------------------------------------- suites
 
 
-def check_suite(suite: Suite, called: str, findings: Findings) -> None:
-    """Asks a suite for its records and test prompts, and reads the files of its tasks."""
+def check_suite(suite: Suite, called: str, findings: Findings, *, trained: bool = True) -> None:
+    """Asks a suite for its records and test prompts, and reads the files of its tasks.
+
+    One that is not `trained` on, and is made of a task, need not have records.
+    """
     try:
         data_digest(suite)
         empty = not any(len(suite.records(split)) for split in SPLITS)
+    except PktBenchError as error:
+        findings.errors.append(UnavailableError(f"suite {called}: {error}"))
+        return
     except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything
         findings.errors.append(
             UnavailableError(
@@ -132,7 +138,15 @@ def check_suite(suite: Suite, called: str, findings: Findings) -> None:
             )
         )
         return
-    if empty:
+    if empty and (why := task_suites.why_no_records(suite)):
+        if trained:
+            findings.errors.append(
+                UnavailableError(
+                    f"suite {called}: {why}.\n"
+                    f"  Students can be scored on it all the same: --tasks {suite.name}, beside a --suite to train on."
+                )
+            )
+    elif empty:
         findings.errors.append(
             UnavailableError(
                 f"suite {called} has no records in any split.\n  Leave it out with --suite, or tell its author."
@@ -147,6 +161,13 @@ def missing_data(suite: Suite) -> Iterator[str]:
     splits = [split for split in SPLITS if not len(suite.records(split))]
     if splits:
         yield f"suite '{suite.name}' has no {' and no '.join(splits)} records; methods that need them are skipped"
+    for ref in suite.needs:
+        for split in ref.splits:
+            if ref.hub and not mirrors.files(ref, split) and mirrors.stands_for(ref):
+                yield (
+                    f"suite '{suite.name}': {mirrors.expected(ref, split)} is in no data folder, and its records and"
+                    " tasks do without it"
+                )
     if not suite.test_prompts():
         yield f"suite '{suite.name}' offers no test prompts, so its records cannot be compared with its test"
 
@@ -160,8 +181,8 @@ _TaskLoader.add_multi_constructor("!", lambda loader, suffix, node: None)  # noq
 
 def _check_tasks(suite: Suite, called: str) -> None:
     folder = suite.task_path
-    if folder is None:
-        return  # lm-eval's own: looked at by the heavy checks
+    if folder is None or task_suites.made_here(suite):
+        return  # lm-eval read them to make the suite, or will in the heavy checks
     if not folder.is_dir():
         raise UnavailableError(
             f"suite {called}: its task folder {folder} is not there.\n  Leave it out with --suite, or tell its author."
@@ -358,7 +379,9 @@ def _heavy(jobs: Sequence[Job]) -> Findings:
     if not jobs:
         return findings
     registry = plugins.load(jobs[0].plugins)
-    suites = {job.suite: registry.suites.get(job.suite).item for job in jobs}
+    mirrors.use(jobs[0].data_dirs)
+    names = dict.fromkeys(name for job in jobs for name in (job.suite, *job.also_score))
+    suites = {name: registry.suites.get(name).item for name in names}
     for called, suite in suites.items():
         _load_tasks(suite, called, findings)
     for ref in dict.fromkeys(ref for job in jobs for ref in (job.pair.teacher, job.pair.student)):
@@ -372,20 +395,17 @@ def _heavy(jobs: Sequence[Job]) -> Findings:
 
 
 def _load_tasks(suite: Suite, called: str, findings: Findings) -> None:
-    from pkt_bench.scoring import task_manager
+    from pkt_bench import lm_tasks
 
     for task in suite.tasks:
         try:
-            manager = task_manager(str(suite.task_path))
-            if task.name not in manager.all_tasks:
-                raise UnavailableError(  # noqa: TRY301 - kept with what lm-eval raises
-                    f"suite {called}: lm-eval finds no task '{task.name}' in {suite.task_path}"
-                    f" (it finds: {', '.join(manager.all_tasks) or 'none'})."
-                )
-            loaded = manager.load([task.name])["tasks"][task.name]
-            metrics, filters = list(loaded.aggregation()), [each.name for each in loaded._filters]  # noqa: SLF001
-            if task.metric not in metrics:
-                raise _no_metric(called, task, f"metric '{task.metric}'", metrics)  # noqa: TRY301 - see above
+            loaded = lm_tasks.load(suite, task)
+            if task.name in loaded["groups"]:
+                continue  # what it measures is worked out from its members
+            one = loaded["tasks"][task.name]
+            metrics, filters = list(one.aggregation()), [each.name for each in one._filters]  # noqa: SLF001
+            if task.metric not in metrics and not task.metric.startswith("pass@"):
+                raise _no_metric(called, task, f"metric '{task.metric}'", metrics)  # noqa: TRY301 - kept with the others
             if task.filter not in filters:
                 raise _no_metric(called, task, f"filter '{task.filter}'", filters)  # noqa: TRY301 - see above
         except PktBenchError as error:

@@ -7,10 +7,11 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench import artifacts, environment, models, scoring
+from pkt_bench import artifacts, environment, lm_tasks, models, scoring
 from pkt_bench.errors import PktBenchError
 from pkt_bench.integrity import Fault
 from pkt_bench.rescoring import Judges, Rescored, fault_of
@@ -92,8 +93,8 @@ def _ask(
         batch_size=row["batch_size"],
         add_bos_token=suite.prompt.bos and tokenizer.bos_token_id is not None,
     )
-    manager = scoring.task_manager(str(suite.task_path))
-    report = scoring.run_task(lm, manager, row["task"], row["shots"], documents=documents)
+    task = replace(judges.task_of(row["task"]), shots=row["shots"])
+    report = scoring.run_task(lm, lm_tasks.load(suite, task), row["shots"], documents=documents)
     return {
         (int(sample["doc_id"]), metric, sample["filter"]): (
             json.loads(json.dumps(sample["filtered_resps"], default=str)),

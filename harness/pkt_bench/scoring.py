@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pkt_bench import lm_tasks
 from pkt_bench.domain import Item, Knobs, Score, Suite, Task
-from pkt_bench.errors import ContractError, UnavailableError
+from pkt_bench.errors import ContractError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -38,16 +38,11 @@ def score(
         batch_size=knobs.batch_size,
         add_bos_token=suite.prompt.bos and tokenizer.bos_token_id is not None,
     )
-    manager = task_manager(str(suite.task_path))
     scores: list[Score] = []
     items: list[Item] = []
     for task in suite.tasks:
-        if task.name not in manager.all_tasks:
-            raise UnavailableError(
-                f"suite '{suite.name}': {suite.task_path} has no task '{task.name}'"
-                f" (it has: {', '.join(manager.all_tasks)})."
-            )
-        report = run_task(lm, manager, task.name, task.shots, limit=_limit(task, knobs), bootstrap_iters=1000)
+        loaded = lm_tasks.load(suite, task)
+        report = run_task(lm, loaded, task.shots, limit=_limit(task, knobs), bootstrap_iters=1000)
         found = list(_scores(task, report))
         if not any(s.headline for s in found):
             offered = ", ".join(f"{s.metric} (filter {s.filter})" for s in found)
@@ -61,25 +56,16 @@ def score(
     return tuple(scores), tuple(items)
 
 
-@functools.lru_cache(maxsize=8)
-def task_manager(folder: str) -> Any:  # noqa: ANN401 - lm_eval ships no types
-    """An index over one folder of tasks: milliseconds, where lm-eval's own 14,000 take ten seconds."""
-    from lm_eval.tasks import TaskManager
-
-    return TaskManager(include_path=folder, include_defaults=False)
-
-
 def run_task(
     lm: Any,  # noqa: ANN401 - lm_eval ships no types
-    manager: Any,  # noqa: ANN401
-    name: str,
+    loaded: lm_tasks.TaskDict,
     shots: int,
     *,
     limit: int | None = None,
     documents: Sequence[int] | None = None,
     bootstrap_iters: int = 0,
 ) -> Mapping[str, Any]:
-    """What lm-eval's `simple_evaluate` reports of one task, `documents` of it or the first `limit`.
+    """What lm-eval's `simple_evaluate` reports of tasks, `documents` of them or the first `limit`.
 
     Seeds and settings are those of `simple_evaluate` in 0.4.13. It is not called, because it asks git and `pip list`
     about the machine each time, which takes a second and is thrown away here.
@@ -94,7 +80,6 @@ def run_task(
     # the generator of all the process is lm-eval's to draw from
     np.random.seed(FEWSHOT_SEED)  # noqa: NPY002
     torch.manual_seed(FEWSHOT_SEED)
-    loaded = manager.load([name])
     for task in loaded["tasks"].values():
         # a task that says 0 itself is never asked with more
         if task.get_config("num_fewshot") != 0:
@@ -104,7 +89,7 @@ def run_task(
         lm=lm,
         task_dict=loaded,
         limit=limit,
-        samples=None if documents is None else {name: list(documents)},
+        samples=None if documents is None else {name: list(documents) for name in loaded["tasks"]},
         bootstrap_iters=bootstrap_iters,
         log_samples=True,
         fewshot_as_multiturn=True,
