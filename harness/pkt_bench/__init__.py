@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pkt_bench.factors import Factors, leading_factors, split_factors
     from pkt_bench.hookspecs import hookimpl
     from pkt_bench.models import LoadedPair
-    from pkt_bench.sandbox import Limits, Verdict, judge_code
+    from pkt_bench.sandbox import Limits, Verdict, judge_code, judge_tests
     from pkt_bench.settings import AdapterSettings, FinetuneSettings, Settings
     from pkt_bench.starts import principal_start
     from pkt_bench.streaming import LayerStream, Passage
@@ -99,7 +99,7 @@ _ROOMS = {
     "factors": ("Factors", "leading_factors", "split_factors"),
     "hookspecs": ("hookimpl",),
     "models": ("LoadedPair",),
-    "sandbox": ("Limits", "Verdict", "judge_code"),
+    "sandbox": ("Limits", "Verdict", "judge_code", "judge_tests"),
     "settings": ("AdapterSettings", "FinetuneSettings", "Settings"),
     "starts": ("principal_start",),
     "streaming": ("LayerStream", "Passage"),
@@ -164,6 +164,7 @@ __all__ = [
     "finetune",
     "hookimpl",
     "judge_code",
+    "judge_tests",
     "leading_factors",
     "locating",
     "mean_loss",

@@ -48,6 +48,7 @@ from collections.abc import Sequence
 from .judge import Case
 from .limits import Limits
 from .probe import NoSandboxError, Refusal, Sandbox, Unfit, probe
+from .trial import try_in
 from .verdict import REASONS, Reason, Verdict
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Unfit",
     "Verdict",
     "judge_code",
+    "judge_tests",
     "probe",
 ]
 
@@ -85,3 +87,33 @@ def judge_code(program: str, entry_point: str, cases: Sequence[Case], *, limits:
     verdict = found.judge(program, entry_point, cases, limits)
     # The machine may have been out of processes or memory for a moment; a candidate cannot bring this about.
     return verdict if verdict.scored else found.judge(program, entry_point, cases, limits)
+
+
+def judge_tests(
+    program: str,
+    tests: str | Sequence[str],
+    *,
+    entry_point: str | Sequence[str] | None = None,
+    prelude: str = "",
+    limits: Limits = _DEFAULT_LIMITS,
+) -> Verdict:
+    r"""Run `program` in the strongest sandbox of this machine and try it by a test program in another.
+
+    `tests` is Python source, or the lines of it: `row["test"] + f"\ncheck({entry_point})"` of a HumanEval row,
+    `[row["test_setup_code"], *row["test_list"]]` of an MBPP row. They run as they would after the program, in the
+    same names, except that the program is elsewhere: its names are proxies.
+
+    `entry_point` names what is under test, one or several; without it that is what the asserts call and the tests do
+    not define. `prelude` is the code of the prompt, whose functions the tests may call.
+
+    Passed means that the tests came to their end. Raises NoSandboxError where no sandbox works, ValueError for tests
+    or a prelude that do not compile or run, or that never ask the program anything. A verdict of `sandbox-error`
+    (`verdict.scored` is False) says nothing about the program: do not count it as a failure.
+    """
+    found = probe()
+    if isinstance(found, Refusal):
+        raise NoSandboxError(found)
+    names = (entry_point,) if isinstance(entry_point, str) else tuple(entry_point or ())
+    source = tests if isinstance(tests, str) else "\n".join(tests)
+    verdict = try_in(found.backend, program, source, names, prelude, limits)
+    return verdict if verdict.scored else try_in(found.backend, program, source, names, prelude, limits)

@@ -68,6 +68,9 @@ class Child:
         self._deadline = time.monotonic() + LAUNCH_SECONDS
         self._next_patrol = time.monotonic() + _TICK_SECONDS
         self._confined = False
+        self._watched: tuple[Child, ...] = (self,)
+        self._nonce = b""
+        self._outgoing = memoryview(b"")
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +86,16 @@ class Child:
 
     def confine(self, charter: dict[str, Any]) -> str:
         """Have the child lock itself in; its report of how. Starts the candidate's clock. Raises EndedError."""
-        kind, payload = self.ask(frames.CONFINE, charter)
+        self.begin_confining(charter)
+        return self.end_confining()
+
+    def begin_confining(self, charter: dict[str, Any]) -> None:
+        """The first half of `confine`, so that two children can come up side by side."""
+        self.send(frames.CONFINE, values.encode(charter))
+
+    def end_confining(self) -> str:
+        """The second half of `confine`."""
+        kind, payload = self.receive()
         report = str(values.decode(payload))
         if kind != frames.READY:
             raise EndedError("sandbox-error", report)
@@ -91,19 +103,32 @@ class Child:
         self._deadline = time.monotonic() + self._limits.wall_seconds
         return report
 
+    def watch(self, other: Child) -> None:
+        """While waiting for this child, keep an eye on another one as well, which may go on by threads of its own."""
+        self._watched = (self, other)
+
     def ask(self, kind: bytes, request: object) -> tuple[bytes, bytes]:
         """Send one request and wait for (kind, payload) of its answer; raises EndedError for anything but an answer."""
-        nonce = secrets.token_bytes(frames.NONCE_BYTES)
-        outgoing = memoryview(frames.pack(nonce, kind, values.encode(request)))
-        incoming = bytearray()
+        self.send(kind, values.encode(request))
+        return self.receive()
+
+    def send(self, kind: bytes, payload: bytes) -> None:
+        """Begin to send one request, encoded already; what the pipe does not take goes out in `receive`."""
+        self._nonce = secrets.token_bytes(frames.NONCE_BYTES)
+        self._outgoing = memoryview(frames.pack(self._nonce, kind, payload))
         if _readable_now(self._answers):
             self._unasked_for()
+        self._write()
+
+    def receive(self) -> tuple[bytes, bytes]:
+        """Wait for (kind, payload) of the answer to what was sent; raises EndedError for anything but an answer."""
+        incoming = bytearray()
         while True:
-            outgoing = self._exchange(outgoing, incoming)
+            self._exchange(incoming)
             if len(incoming) < frames.HEAD_BYTES:
                 continue
             length, answered, answer_kind = frames.unpack_head(bytes(incoming[: frames.HEAD_BYTES]))
-            if answered != nonce:
+            if answered != self._nonce:
                 raise EndedError("forged", "bytes on the result channel that answer no question")
             if length > max(self._limits.output_bytes, _OWN_FRAME_BYTES):
                 raise EndedError("forged", f"an answer that claims {length} bytes, over the output limit")
@@ -112,7 +137,7 @@ class Child:
             if len(incoming) == frames.HEAD_BYTES + length:
                 return answer_kind, bytes(incoming[frames.HEAD_BYTES :])
 
-    def _exchange(self, outgoing: memoryview, incoming: bytearray) -> memoryview:
+    def _exchange(self, incoming: bytearray) -> None:
         """Wait for at most one tick, move what can be moved, check the limits that the kernel does not keep."""
         left = self._deadline - time.monotonic()
         if left <= 0:
@@ -121,25 +146,28 @@ class Child:
             raise EndedError("timeout", f"no answer within {self._limits.wall_seconds:g} s")
         poll = select.poll()
         poll.register(self._answers, select.POLLIN)
-        if outgoing:
+        if self._outgoing:
             poll.register(self._requests, select.POLLOUT)
         events = dict(poll.poll(1000 * min(left, _TICK_SECONDS)))
         if time.monotonic() >= self._next_patrol:  # by the clock: a trickle of bytes must not put it off
-            self._patrol()
+            for each in self._watched:
+                each._patrol()  # noqa: SLF001 of the same class
             self._next_patrol = time.monotonic() + _TICK_SECONDS
         if self._requests in events:
-            try:
-                outgoing = outgoing[os.write(self._requests, outgoing) :]
-            except BlockingIOError:
-                pass
-            except BrokenPipeError:
-                outgoing = outgoing[len(outgoing) :]  # what that means shows where the answers are read
+            self._write()
         if self._answers in events:
             chunk = os.read(self._answers, 1 << 16)
             if not chunk:
                 self._gone()
             incoming += chunk
-        return outgoing
+
+    def _write(self) -> None:
+        try:
+            self._outgoing = self._outgoing[os.write(self._requests, self._outgoing) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self._outgoing = memoryview(b"")  # what that means shows where the answers are read
 
     def _unasked_for(self) -> None:
         if os.read(self._answers, 1):

@@ -14,6 +14,7 @@ Reason = Literal[
     "no-function",  # the program ran and left nothing callable under the entry point's name
     "killed",  # the process ended, by itself, by a signal, or by us for going over another limit
     "forged",  # bytes on the result channel that are no answer to the question asked
+    "unsplit",  # the tests need what two processes cannot have (`judge_tests`): no pass, and no wrong answer shown
     "sandbox-error",  # the child could not be started or locked in: says nothing about the candidate
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)

@@ -13,6 +13,11 @@ HEAD_BYTES = LENGTH_BYTES + NONCE_BYTES + 1
 CONFINE = b"C"  # judge: the charter, how the child must lock itself in
 PROGRAM = b"P"  # judge: (program, entry point)
 CALL = b"Q"  # judge: the positional arguments of one call
+SUBJECT = b"S"  # judge: (program, output limit), to be tried by a test program in another child
+DO = b"D"  # judge, to a subject: what the tests ask of it (`answering.py`)
+TESTS = b"T"  # judge: (prelude, tests, names of entry points)
+BEGIN = b"B"  # judge, to the tests: the subject is ready
+ANSWERED = b"Y"  # judge, to the tests: what the subject said
 
 READY = b"R"  # child: locked in
 REFUSED = b"E"  # child: could not lock itself in; why
@@ -20,6 +25,8 @@ LOADED = b"L"  # child: the program ran and has the entry point
 NO_FUNCTION = b"N"  # child: the program ran, the entry point is missing or cannot be called
 RAISED = b"X"  # child: the program or the call raised (type, message, out of memory?)
 ANSWER = b"A"  # child: what the call returned
+ASK = b"K"  # child: the tests ask something of the subject
+VERDICT = b"V"  # child: the tests are over (reason, detail, how much they asked)
 UNSENDABLE = b"U"  # child: the call returned something that is not a plain literal; why
 
 

@@ -9,7 +9,7 @@ import os
 import resource
 import sys
 
-from . import frames, kernel, landlock, seccomp, values
+from . import answering, frames, kernel, landlock, seccomp, tester, values
 
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing, which costs every child 9 ms
 if TYPE_CHECKING:
@@ -39,7 +39,14 @@ def main() -> None:
     _send(answers, nonce, frames.READY, values.encode(report))
     limit = int(charter["output_bytes"])
 
-    nonce, (program, entry_point) = _receive(requests)
+    nonce, asked, payload = _receive_frame(requests)
+    if asked == frames.TESTS:
+        tester.run(nonce, values.decode(payload), _receiver(requests), _sender(answers))
+    if asked == frames.SUBJECT:
+        kind, payload, namespace = _run(values.decode(payload))
+        _send(answers, nonce, kind, payload)
+        answering.serve(namespace, limit, _receiver(requests), _sender(answers))
+    program, entry_point = values.decode(payload)
     kind, payload, function = _load(program, entry_point)
     while True:
         _send(answers, nonce, kind, payload)
@@ -76,19 +83,26 @@ def _forget_ourselves() -> None:
     sys.argv = [_MODULE]
 
 
-def _load(program: str, entry_point: str) -> tuple[bytes, bytes, Callable[..., Any] | None]:
+def _run(program: str) -> tuple[bytes, bytes, dict[str, Any]]:
     module = type(sys)(_MODULE)
     sys.modules[_MODULE] = module  # dataclasses and pickle look a class's module up
     try:
         code = compile(program, f"<{_MODULE}>", "exec", dont_inherit=True)
         exec(code, module.__dict__)  # noqa: S102 what this process is for
-        function = module.__dict__.get(entry_point)
     except BaseException as error:  # noqa: BLE001 SystemExit too is an answer
-        return frames.RAISED, _describe(error), None
+        return frames.RAISED, _describe(error), {}
+    return frames.LOADED, b"", module.__dict__
+
+
+def _load(program: str, entry_point: str) -> tuple[bytes, bytes, Callable[..., Any] | None]:
+    kind, payload, namespace = _run(program)
+    if kind == frames.RAISED:
+        return kind, payload, None
+    function = namespace.get(entry_point)
     if not callable(function):
         found = "nothing" if function is None else f"a {type(function).__name__}"
         return frames.NO_FUNCTION, values.encode(found), None
-    return frames.LOADED, b"", function
+    return kind, payload, function
 
 
 def _call(function: Callable[..., Any] | None, arguments: tuple[Any, ...], limit: int) -> tuple[bytes, bytes]:
@@ -116,8 +130,28 @@ def _describe(error: BaseException) -> bytes:
 
 
 def _receive(requests: int) -> tuple[bytes, Any]:
-    length, nonce, _ = frames.unpack_head(_read(requests, frames.HEAD_BYTES))
-    return nonce, values.decode(_read(requests, length))
+    nonce, _, payload = _receive_frame(requests)
+    return nonce, values.decode(payload)
+
+
+def _receive_frame(requests: int) -> tuple[bytes, bytes, bytes]:
+    length, nonce, kind = frames.unpack_head(_read(requests, frames.HEAD_BYTES))
+    return nonce, kind, _read(requests, length)
+
+
+def _receiver(requests: int) -> Callable[[], tuple[bytes, bytes]]:
+    def receive() -> tuple[bytes, bytes]:
+        nonce, _, payload = _receive_frame(requests)
+        return nonce, payload
+
+    return receive
+
+
+def _sender(answers: int) -> Callable[[bytes, bytes, bytes], None]:
+    def send(nonce: bytes, kind: bytes, payload: bytes) -> None:
+        _send(answers, nonce, kind, payload)
+
+    return send
 
 
 def _read(requests: int, wanted: int) -> bytes:

@@ -115,10 +115,10 @@ def decode(data: bytes) -> Any:  # noqa: ANN401 any plain value
 
 def _read(data: bytes, at: int, depth: int, left: list[int]) -> tuple[Any, int]:
     tag, payload, count, at = _head(data, at, depth, left)
-    if tag in _CONSTANTS:
-        return _CONSTANTS[tag], at
+    if tag in CONSTANTS:
+        return CONSTANTS[tag], at
     if tag in b"ifcsb":
-        return _atom_value(tag, payload), at
+        return atom_value(tag, payload), at
     children: list[Any] = []
     for _ in range(count):
         child, at = _read(data, at, depth + 1, left)
@@ -150,7 +150,7 @@ def _canonical(data: bytes, at: int, depth: int, left: list[int]) -> tuple[bytes
     if tag in b"TF":
         return _number(tag == b"T"), at
     if tag in b"ifc":
-        return _number(_atom_value(tag, payload)), at
+        return _number(atom_value(tag, payload)), at
     if tag in b"sb":
         return _atom(tag, payload), at
     children: list[bytes] = []
@@ -179,7 +179,8 @@ def _number(number: complex) -> bytes:
     return _atom(b"i", format(int(number), "x").encode())
 
 
-_CONSTANTS: dict[bytes, Any] = {b"n": None, b"T": True, b"F": False}
+# What has no payload: the tag is the value.
+CONSTANTS: dict[bytes, Any] = {b"n": None, b"T": True, b"F": False}
 
 
 def _head(data: bytes, at: int, depth: int, left: list[int]) -> tuple[bytes, bytes, int, int]:
@@ -190,7 +191,7 @@ def _head(data: bytes, at: int, depth: int, left: list[int]) -> tuple[bytes, byt
     if depth > MAX_DEPTH:
         raise MalformedError(f"nested more than {MAX_DEPTH} deep")
     tag = data[at : at + 1]
-    if tag in _CONSTANTS:
+    if tag in CONSTANTS:
         return tag, b"", 0, at + 1
     if not tag or tag not in b"ifcsbltmez":
         raise MalformedError(f"no value starts with {tag!r}")
@@ -209,7 +210,8 @@ def _head(data: bytes, at: int, depth: int, left: list[int]) -> tuple[bytes, byt
     return tag, data[start : start + count], 0, start + count
 
 
-def _atom_value(tag: bytes, payload: bytes) -> Any:  # noqa: ANN401 any atom
+def atom_value(tag: bytes, payload: bytes) -> Any:  # noqa: ANN401 any atom
+    """The value of an int, float, complex, str or bytes. Raises MalformedError."""
     if tag == b"b":
         return payload
     try:
