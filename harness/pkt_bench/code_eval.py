@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pkt_bench.errors import UnavailableError
+from pkt_bench.sandbox import judge_tests
 
 
 class CodeEval:
@@ -35,7 +36,7 @@ class CodeEval:
         for number, (tests, programs) in enumerate(zip(references, predictions, strict=True)):
             said[number] = []
             for answer, program in enumerate(programs):
-                verdict = passes(program, tests)
+                verdict = passes_tests(program, tests)
                 said[number].append((answer, {"task_id": number, "passed": verdict, "completion_id": answer}))
         counts = [(len(each), sum(one["passed"] for _, one in each)) for each in said.values()]
         figures = {
@@ -46,14 +47,12 @@ class CodeEval:
         return figures, said
 
 
-def passes(program: str, tests: str, entry_point: str | None = None, prelude: str = "") -> bool:
+def passes_tests(program: str, tests: str, entry_point: str | None = None, prelude: str = "") -> bool:
     """Whether a program passes tests, in the sandbox.
 
     Raises:
         UnavailableError: the sandbox itself failed.
     """
-    from pkt_bench.sandbox import judge_tests
-
     verdict = judge_tests(program, tests, entry_point=entry_point, prelude=prelude)
     if not verdict.scored:
         raise UnavailableError(

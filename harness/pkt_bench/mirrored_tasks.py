@@ -85,7 +85,7 @@ def _from_folder(ref: DataRef, config: Mapping[str, Any], wanted: tuple[str, ...
 @functools.lru_cache(maxsize=256)
 def _table(ref: DataRef, split: str, files: tuple[Path, ...]) -> Any:  # noqa: ANN401 - datasets ships no types
     try:
-        return datasets.Dataset.from_list([dict(row) for row in mirrors.rows(ref, split)])
+        return datasets.Dataset.from_list([dict(row) for row in mirrors.dataset_rows(ref, split)])
     except PktBenchError:
         raise
     except Exception as error:

@@ -130,17 +130,28 @@ def missing(ref: DataRef, split: str) -> UnavailableError:
     )
 
 
-def rows(ref: DataRef, split: str) -> Sequence[Row]:
+def dataset_rows(ref: DataRef, split: str) -> Sequence[Row]:
     """The rows of a split as the hub has them, from a folder of data, or from the hub and its cache.
 
     Raises:
         UnavailableError: it is in neither, or a file does not hold it.
     """
     if found := files(ref, split):
+        if len(found) == 1:
+            return _rows_of(found[0], found[0].stat().st_mtime_ns, ref.hub, ref.config)
         return tuple(row for file in found for row in _rows_of(file, file.stat().st_mtime_ns, ref.hub, ref.config))
     if stands_for(ref) or not ref.hub:
         raise missing(ref, split)
     return _from_hub(ref, split)
+
+
+def dataset_has(ref: DataRef, split: str) -> bool:
+    """Whether a split can be had here."""
+    try:
+        dataset_rows(ref, split)
+    except UnavailableError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=512)
@@ -180,7 +191,7 @@ def _from_hub(ref: DataRef, split: str) -> tuple[Row, ...]:
 def digest(ref: DataRef, split: str) -> str:
     """BLAKE2b-128 over the rows of a split: the same from a file and from the hub."""
     state = hashlib.blake2b(digest_size=16)
-    for row in rows(ref, split):
+    for row in dataset_rows(ref, split):
         state.update(json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode())
         state.update(b"\n")
     return state.hexdigest()
