@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import contextvars
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pkt_bench.errors import UnavailableError
@@ -36,7 +38,7 @@ class CodeEval:
         for number, (tests, programs) in enumerate(zip(references, predictions, strict=True)):
             said[number] = []
             for answer, program in enumerate(programs):
-                verdict = passes_tests(program, tests)
+                verdict = passes_tests(program, tests, *_asked(program))
                 said[number].append((answer, {"task_id": number, "passed": verdict, "completion_id": answer}))
         counts = [(len(each), sum(one["passed"] for _, one in each)) for each in said.values()]
         figures = {
@@ -45,6 +47,32 @@ class CodeEval:
             if all(total >= count for total, _ in counts)
         }
         return figures, said
+
+
+_document: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("document")
+
+
+@contextlib.contextmanager
+def judging(document: Mapping[str, Any]) -> Iterator[None]:
+    """While answers to a document are judged: its prompt may define functions that its tests call."""
+    before = _document.set(document)
+    try:
+        yield
+    finally:
+        _document.reset(before)
+
+
+def _asked(program: str) -> tuple[str | None, str]:
+    """The function that is tested and the code it was asked with, where the document at hand tells them."""
+    document = _document.get({})
+    name, prompt = document.get("entry_point"), document.get("prompt")
+    if not (isinstance(name, str) and isinstance(prompt, str) and program.startswith(prompt)):
+        return None, ""
+    try:
+        ast.parse(prompt)
+    except SyntaxError:
+        return name, ""
+    return name, prompt
 
 
 def passes_tests(program: str, tests: str, entry_point: str | None = None, prelude: str = "") -> bool:

@@ -21,6 +21,8 @@ from pkt_bench.task_data import data_of, needed
 class MirroredTask(ConfigurableTask):
     """A task that a YAML file defines."""
 
+    UNSAFE_CODE: bool | None = None
+
     def __init__(self, config: dict[str, Any], shots: int) -> None:
         self._shots = shots
         super().__init__(config=config)
@@ -54,6 +56,15 @@ class MirroredTask(ConfigurableTask):
                 f"task '{self.config.task}': {mirrors.missing(ref, ref.splits[0])}\n"
                 f"  The hub: {type(error).__name__}: {first}"
             ) from None
+
+    def process_results(self, doc: Any, results: Any) -> Any:  # noqa: ANN401 - lm-eval's own
+        """What answers are worth; a judge of code may ask which document it is at."""
+        if self.UNSAFE_CODE is not False:
+            return super().process_results(doc, results)
+        from pkt_bench.code_eval import judging
+
+        with judging(doc):
+            return super().process_results(doc, results)
 
 
 class MirroringFactory(TaskFactory):

@@ -99,7 +99,7 @@ def test_rows() -> list[dict[str, Any]]:
     return [
         {
             "prompt": prompt_of(row),
-            "solution": row["canonical_solution"],
+            "solution": "\n" + row["canonical_solution"],
             "tests": f"{row['test']}\ncheck({row['entry_point']})",
             "entry_point": row["entry_point"],
         }
