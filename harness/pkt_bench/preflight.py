@@ -7,6 +7,7 @@ what they ask about, tasks and tokenizers and empty models, in a process that ha
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import shutil
 import tempfile
@@ -162,7 +163,8 @@ def missing_data(suite: Suite) -> Iterator[str]:
     if splits:
         yield f"suite '{suite.name}' has no {' and no '.join(splits)} records; methods that need them are skipped"
     # records may say themselves how they were made
-    yield from (f"suite '{suite.name}': {note}" for note in getattr(suite.records, "notes", tuple)())
+    notes = getattr(inspect.unwrap(suite.records), "notes", tuple)
+    yield from (f"suite '{suite.name}': {note}" for note in notes())
     if not suite.test_prompts():
         yield f"suite '{suite.name}' offers no test prompts, so its records cannot be compared with its test"
 

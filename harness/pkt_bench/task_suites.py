@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import inspect
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -126,14 +127,14 @@ class _Of:
 
 def why_no_records(suite: Suite) -> str | None:
     """Why a suite made here has no records; None where it has some, or is not made here."""
-    if not isinstance(suite.records, _Of) or any(len(suite.records(split)) for split in SIZES):
+    if not made_here(suite) or any(len(suite.records(split)) for split in SIZES):
         return None
     return _rendered(_index(suite.task_path)[suite.name], suite.task_path).why_none
 
 
 def made_here(suite: Suite) -> bool:
     """Whether a suite is made of a task, and not a plugin's."""
-    return isinstance(suite.records, _Of)
+    return isinstance(inspect.unwrap(suite.records), _Of)
 
 
 def _index(folder: Path | None) -> Mapping[str, task_index.Listed]:
