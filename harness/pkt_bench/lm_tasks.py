@@ -16,11 +16,12 @@ from pkt_bench.errors import PktBenchError, UnavailableError
 TaskDict = dict[str, dict[str, Any]]
 
 
-def load(suite: Suite, task: Task) -> TaskDict:
+def load(suite: Suite, task: Task, called: str = "") -> TaskDict:
     """What lm-eval's `evaluate` takes: `{"tasks": {name: Task}, "groups": {name: Group}, "group_map": {name: names}}`.
 
     A plain task is one entry of `tasks`, under its own name. A group has its members in `tasks` too, itself in
-    `groups`. They are made anew each time, for `evaluate` changes them; their data are read once in a process.
+    `groups`. They are made anew each time, for `evaluate` changes them; their data are read once in a process. Messages
+    call the suite `called`.
 
     Raises:
         UnavailableError: there is no such task, its data are not to be had, or lm-eval cannot load it.
@@ -29,7 +30,9 @@ def load(suite: Suite, task: Task) -> TaskDict:
     if task.name not in index:
         where = suite.task_path or f"lm-eval {task_index.version()}"
         known = ", ".join(index) if suite.task_path else f"{len(index):,}: pkt-bench ls tasks PATTERN"
-        raise UnavailableError(f"suite '{suite.name}': {where} has no task '{task.name}' (it has: {known or 'none'}).")
+        raise UnavailableError(
+            f"suite {called or suite.name}: {where} has no task '{task.name}' (it has: {known or 'none'})."
+        )
     listed = index[task.name]
     from pkt_bench.mirrored_tasks import MirroringFactory
 
@@ -42,7 +45,7 @@ def load(suite: Suite, task: Task) -> TaskDict:
     except Exception as error:  # a task is code
         first = (str(error).strip().splitlines() or [""])[0]
         raise UnavailableError(
-            f"suite '{suite.name}': lm-eval cannot load its task '{task.name}': {type(error).__name__}: {first}\n"
+            f"suite {called or suite.name}: lm-eval cannot load its task '{task.name}': {type(error).__name__}: {first}\n"
             "  Leave the suite out with --suite, or tell its author."
         ) from error
     return _as_dict(built)

@@ -396,7 +396,7 @@ def _load_tasks(suite: Suite, called: str, findings: Findings) -> None:
 
     for task in suite.tasks:
         try:
-            loaded = lm_tasks.load(suite, task)
+            loaded = lm_tasks.load(suite, task, called)
             if task.name in loaded["groups"]:
                 continue  # what it measures is worked out from its members
             one = loaded["tasks"][task.name]
