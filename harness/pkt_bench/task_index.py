@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import yaml
 
-from pkt_bench import durable
+from pkt_bench import durable, homes
 from pkt_bench.errors import RequestError, UnavailableError
 
 Kind = Literal["TASK", "PY_TASK", "GROUP", "TAG"]
@@ -55,21 +55,11 @@ def version() -> str:
     return importlib.metadata.version("lm_eval")
 
 
-def cache_folder() -> Path:
-    """Where what is costly to find out is kept between commands: under PKT_BENCH_HOME, else the user's cache."""
-    own = os.environ.get("PKT_BENCH_HOME")
-    if own:
-        return Path(own) / "cache"
-    import platformdirs
-
-    return platformdirs.user_cache_path("pkt-bench")
-
-
 @functools.cache
 def of_lm_eval() -> Mapping[str, Listed]:
     """Every task, group and tag of the lm-eval that is installed, by name."""
     root = home()
-    kept = cache_folder() / "lm-eval" / f"{version()}.json"
+    kept = homes.cache_folder() / "lm-eval" / f"{version()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         content = json.loads(kept.read_text(encoding="utf-8"))
         if content["root"] == str(root) and content["changed"] == root.stat().st_mtime_ns:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pkt_bench import durable, lm_tasks, mirrors, task_index
+from pkt_bench import durable, homes, lm_tasks, mirrors, task_index
 from pkt_bench.domain import DataRef, PromptSpec, Record, Split, Suite, Task
 from pkt_bench.errors import PktBenchError, RequestError, UnavailableError
 from pkt_bench.task_data import data_of, needed
@@ -204,7 +204,7 @@ def _rendered(listed: task_index.Listed, folder: Path | None) -> _Rendered:
             " a network: pkt-bench prefetch --to DIR, with the same flags."
         )
     key = _key(listed, index)
-    kept = task_index.cache_folder() / "suites" / f"{key}.json"
+    kept = homes.cache_folder() / "suites" / f"{key}.json"
     if key:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             content = json.loads(kept.read_text(encoding="utf-8"))
