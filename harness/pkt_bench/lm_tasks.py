@@ -45,7 +45,8 @@ def load(suite: Suite, task: Task, called: str = "") -> TaskDict:
     except Exception as error:  # a task is code
         first = (str(error).strip().splitlines() or [""])[0]
         raise UnavailableError(
-            f"suite {called or suite.name}: lm-eval cannot load its task '{task.name}': {type(error).__name__}: {first}\n"
+            f"suite {called or suite.name}: lm-eval cannot load its task '{task.name}':"
+            f" {type(error).__name__}: {first}\n"
             "  Leave the suite out with --suite, or tell its author."
         ) from error
     return _as_dict(built)

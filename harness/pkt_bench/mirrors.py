@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,10 +198,27 @@ def digest(ref: DataRef, split: str) -> str:
     return state.hexdigest()
 
 
-def stamp(ref: DataRef, split: str) -> dict[str, str] | None:
-    """SHA-256 by file of a split in a folder of data; None where it is in none."""
-    found = files(ref, split)
-    return {file.name if len(found) > 1 else expected(ref, split): sha256(file) for file in found} or None
+def written(ref: DataRef, split: str) -> dict[str, bytes]:
+    """A split as the files a folder of data has it in, by their names below it.
+
+    Raises:
+        UnavailableError: it cannot be had.
+    """
+    if found := files(ref, split):
+        return {_below(file): file.read_bytes() for file in found}
+    about = known(ref.hub, ref.config)
+    lines: dict[str, list[str]] = {}
+    for row in dataset_rows(ref, split):
+        # all configurations at once are written as one file each
+        config = row["subject"] if about is not None and about.config == "*" and ref.config == ALL else ref.config
+        name = expected(replace(ref, config=config), split)
+        lines.setdefault(name, []).append(json.dumps(row, ensure_ascii=False, default=str))
+    return {name: "".join(f"{line}\n" for line in each).encode() for name, each in lines.items()}
+
+
+def _below(file: Path) -> str:
+    """A file's name below the folder of data it is in."""
+    return next(file.relative_to(each).as_posix() for each in folders() if file.is_relative_to(each))
 
 
 def sha256(file: Path) -> str:

@@ -40,7 +40,7 @@ _MADE_BY = ("task_suites", "lm_tasks", "mirrored_tasks", "task_data", "mirrors",
 
 @dataclass(frozen=True)
 class Made:
-    """A suite made of a task: `folder` is where its YAML is, None for lm-eval's own."""
+    """A suite made of a task, and who offers it: lm-eval, or the folder its YAML is in."""
 
     suite: Suite
     distribution: str
@@ -59,6 +59,20 @@ class _Rendered:
     runs_code: bool
 
 
+@dataclass(frozen=True)
+class Looked:
+    """A task as it was looked up: whose it is, and the folder of its YAML where that is not lm-eval's."""
+
+    listed: task_index.Listed
+    distribution: str
+    folder: Path | None
+
+    @property
+    def index(self) -> Mapping[str, task_index.Listed]:
+        """The tasks it is among."""
+        return _index(self.folder)
+
+
 def find(distribution: str, name: str, folders: Iterable[Path] = ()) -> Made | None:
     """The suite that a task is, by a qualified name; `folders` are those of suites that are installed.
 
@@ -66,34 +80,45 @@ def find(distribution: str, name: str, folders: Iterable[Path] = ()) -> Made | N
         RequestError: it is asked for as lm-eval's, and lm-eval has none of this name; a folder has several.
         UnavailableError: its data or something else of it is not to be had.
     """
+    looked = look_up(distribution, name, folders)
+    if looked is None:
+        return None
+    suite = _suite(looked.listed.name, looked.folder, mirrors.folders())
+    return Made(suite, looked.distribution, task_index.version())
+
+
+def look_up(distribution: str, name: str, folders: Iterable[Path] = ()) -> Looked | None:
+    """The task of a qualified name, without reading its data.
+
+    Raises:
+        RequestError: it is asked for as lm-eval's, and lm-eval has none of this name; a folder has several.
+    """
     folder = Path(distribution).expanduser()
     if distribution not in {"", LM_EVAL}:
-        return _of_folder(folder, name) if folder.is_dir() else None
+        return _in_folder(folder, name) if folder.is_dir() else None
     if name in (index := task_index.of_lm_eval()):
-        return _made(name, None, LM_EVAL)
+        return Looked(index[name], LM_EVAL, None)
     for each in dict.fromkeys(folders):
-        if name in lm_tasks.index_of_folder(each):
-            return _made(name, each, LM_EVAL)
+        if name in (beside := lm_tasks.index_of_folder(each)):
+            return Looked(beside[name], LM_EVAL, each)
     if distribution:
         raise task_index.unknown(name, index)
     return None
 
 
-def _of_folder(folder: Path, name: str) -> Made | None:
+def _in_folder(folder: Path, name: str) -> Looked | None:
     """`FOLDER/TASK`, or `FOLDER` alone where it has one task."""
     inside = (folder / name).resolve()
     if inside.is_dir():
-        names = [each.name for each in lm_tasks.index_of_folder(inside).values() if each.kind != "TAG"]
+        index = lm_tasks.index_of_folder(inside)
+        names = [each.name for each in index.values() if each.kind != "TAG"]
         if len(names) == 1:
-            return _made(names[0], inside, str(inside))
+            return Looked(index[names[0]], str(inside), inside)
         said = f"has the tasks {', '.join(sorted(names)[:20])}" if names else "has no YAML file that defines a task"
         raise RequestError(f"the folder {inside} {said}.\n  Name one of its tasks: --suite {folder / name}/TASK")
     folder = folder.resolve()
-    return _made(name, folder, str(folder)) if name in lm_tasks.index_of_folder(folder) else None
-
-
-def _made(name: str, folder: Path | None, distribution: str) -> Made:
-    return Made(_suite(name, folder, mirrors.folders()), distribution, task_index.version())
+    index = lm_tasks.index_of_folder(folder)
+    return Looked(index[name], str(folder), folder) if name in index else None
 
 
 @functools.lru_cache(maxsize=256)
@@ -249,12 +274,16 @@ def source_digest(suite: Suite) -> str:
 def digest_of_sources(listed: task_index.Listed, index: Mapping[str, task_index.Listed]) -> str:
     """BLAKE2b-128 over the files that a task, or the tasks of a group, are made of."""
     state = hashlib.blake2b(digest_size=16)
-    files = [listed.file, *(each.file for each in task_index.members(listed, index))]
-    sources = {source for file in dict.fromkeys(files) if file is not None for source in task_index.sources(file)}
-    for file in sorted(sources):
+    for file in sources(listed, index):
         state.update("/".join(file.parts[-2:]).encode())
         state.update(file.read_bytes())
     return state.hexdigest()
+
+
+def sources(listed: task_index.Listed, index: Mapping[str, task_index.Listed]) -> list[Path]:
+    """The files that a task, or the tasks of a group, are made of."""
+    files = [listed.file, *(each.file for each in task_index.members(listed, index))]
+    return sorted({source for file in dict.fromkeys(files) if file is not None for source in task_index.sources(file)})
 
 
 def _render(listed: task_index.Listed, folder: Path | None) -> _Rendered:
