@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pkt_bench import integrity, plugins, scoring
+from pkt_bench import integrity, plugins, reports
 from pkt_bench.domain import Health, Knobs, digest_of
 from pkt_bench.errors import IntegrityError, RequestError
 from pkt_bench.exchange.exporting import export
@@ -30,6 +30,7 @@ def evaluated(tmp_path_factory):
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     registry = plugins.load()
@@ -43,7 +44,7 @@ def evaluated(tmp_path_factory):
             batch_size=16,
         ),
         tasks=list(TASKS),
-        task_manager=scoring.task_manager(str(suite.task_path)),
+        task_manager=TaskManager(include_path=str(suite.task_path), include_defaults=False),
         num_fewshot=0,
         limit=5,
         log_samples=True,
@@ -65,8 +66,9 @@ def native(evaluated, tmp_path_factory):
     report, _ = evaluated
     suites = plugins.load().suites
     tasks = [suites.get(name).item.tasks[0] for name in ("arithmetic", "knowledge")]
-    scores = [score for task in tasks for score in scoring._scores(task, report)]
-    items = [item for task in tasks for item in scoring._items(task, report)]
+    said = {task: reports.Report(task.name, report, {task.name: 5}) for task in tasks}
+    scores = [score for task in tasks for score in reports.scores(task, said[task])]
+    items = [item for task in tasks for item in reports.items(said[task])]
     cell = make_cell(suite="arithmetic", knobs=Knobs(limit=5))
     store = Store(tmp_path_factory.mktemp("native") / "runs")
     store.record(

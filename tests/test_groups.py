@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from pkt_bench import integrity, rescoring, scoring
+from pkt_bench import integrity, lm_tasks, rescoring, scoring
 from pkt_bench.domain import Knobs, Task
 from pkt_bench.errors import ContractError, UnavailableError
 from pkt_bench.models import LoadedPair
@@ -65,10 +65,11 @@ def values(found, task):
 def test_a_group_has_the_figure_lm_eval_gives_it_and_those_of_its_tasks_beside_it(loaded, suite):
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
 
     lm = HFLM(pretrained=loaded.student, tokenizer=loaded.tokenizer, batch_size=1, add_bos_token=True)
     names = ["by_size", "by_task"]
-    manager = scoring.task_manager(suite.task_path)
+    manager = TaskManager(include_path=str(suite.task_path), include_defaults=False)
     plain = {
         name: simple_evaluate(model=lm, tasks=[name], task_manager=manager, bootstrap_iters=0)["results"]
         for name in names
@@ -133,18 +134,18 @@ def test_documents_of_a_group_are_asked_again_by_their_numbers(loaded, suite):
     whole = {item.doc_id: item for item in scored(loaded, suite, "by_size").items if item.task == "by_size"}
     lm = scoring.scorer_of(loaded.student, loaded.tokenizer, suite, Knobs(scorer="stock"))
 
-    report = scoring.run_task(lm, scoring.load(suite, "by_size"), "by_size", 0, documents=[7, 3])
+    report = scoring.run_task(lm, lm_tasks.load(suite, Task("by_size", "acc")), "by_size", 0, documents=[7, 3])
 
     again = {number: worth for number, _, _, _, worth in reports.responses(report)}
     assert again == {number: whole[number].value for number in (3, 7)}
 
 
 def test_documents_of_a_group_are_judged_again_by_the_task_they_belong_to(loaded, suite):
-    judge = rescoring.judge_of(suite, "by_size")
+    judge = rescoring.judge_of(suite, Task("by_size", "acc"))
 
     assert [task.task_name for task in judge.tasks] == ["small"] * 2 + ["large"] * 6
     assert judge.documents[7]["prompt"] == "large 5:"
-    assert rescoring.judge_of(suite, "by_task") == (
+    assert rescoring.judge_of(suite, Task("by_task", "acc")) == (
         "not scored again: by_task is the mean of its tasks' figures, which are no answers"
     )
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pkt_bench import integrity, plugins, rescoring
+from pkt_bench import integrity, lm_tasks, plugins, rescoring
 from pkt_bench.planning import suite_identity
 from pkt_bench.store import Store
 from recorded import make_cell, make_item, make_run, make_score
@@ -14,10 +14,8 @@ TASK = "tiny_arithmetic"
 
 @pytest.fixture(scope="module")
 def documents():
-    from pkt_bench import scoring
-
     suite = plugins.load().suites.get("arithmetic").item
-    task = scoring.task_manager(str(suite.task_path)).load(TASK)["tasks"][TASK]
+    task = lm_tasks.load(suite, suite.tasks[0])["tasks"][TASK]
     return [(rescoring.document_hash(each), str(task.doc_to_target(each)).strip()) for each in list(task.eval_docs)[:4]]
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pkt_bench.adapters import LLAMA_LIKE, adapted_modules, add_adapter, factors_of, module_path, plain_adapter
+    from pkt_bench.code_eval import passes_tests
     from pkt_bench.data import Encoded, Locating, locating
     from pkt_bench.domain import (
         Architecture,
         Cell,
         Control,
+        DataRef,
         Estimate,
         Executor,
         Job,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from pkt_bench.executors.phases import CellRunner
     from pkt_bench.factors import Factors, leading_factors, split_factors
     from pkt_bench.hookspecs import hookimpl
+    from pkt_bench.mirrors import dataset_has, dataset_rows
     from pkt_bench.models import LoadedPair
     from pkt_bench.sandbox import Limits, Verdict, judge_code, judge_tests
     from pkt_bench.settings import AdapterSettings, FinetuneSettings, Settings
@@ -61,11 +64,13 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "adapters": ("LLAMA_LIKE", "adapted_modules", "add_adapter", "factors_of", "module_path", "plain_adapter"),
+    "code_eval": ("passes_tests",),
     "data": ("Encoded", "Locating", "locating"),
     "domain": (
         "Architecture",
         "Cell",
         "Control",
+        "DataRef",
         "Estimate",
         "Executor",
         "Job",
@@ -98,6 +103,7 @@ _ROOMS = {
     "executors.phases": ("CellRunner",),
     "factors": ("Factors", "leading_factors", "split_factors"),
     "hookspecs": ("hookimpl",),
+    "mirrors": ("dataset_has", "dataset_rows"),
     "models": ("LoadedPair",),
     "sandbox": ("Limits", "Verdict", "judge_code", "judge_tests"),
     "settings": ("AdapterSettings", "FinetuneSettings", "Settings"),
@@ -117,6 +123,7 @@ __all__ = [
     "CellRunner",
     "ContractError",
     "Control",
+    "DataRef",
     "DivergedError",
     "Encoded",
     "Estimate",
@@ -159,6 +166,8 @@ __all__ = [
     "adapted_modules",
     "add_adapter",
     "cross_entropy",
+    "dataset_has",
+    "dataset_rows",
     "factors_of",
     "facts_of",
     "finetune",
@@ -169,6 +178,7 @@ __all__ = [
     "locating",
     "mean_loss",
     "module_path",
+    "passes_tests",
     "plain_adapter",
     "principal_start",
     "record_lost",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from pkt_bench import mirrors
 from pkt_bench.domain import SPLITS, PromptSpec, Record, Split, Suite
+from pkt_bench.errors import UnavailableError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -112,14 +115,24 @@ def cut(suite: Suite, train_records: int | None) -> Suite:
 
 
 @functools.lru_cache(maxsize=64)
-def data_digest(suite: Suite) -> str:
-    """BLAKE2b-128 over every split's records in order, the prompt spec and the test prompts."""
+def data_digest(suite: Suite, *, trained: bool = True) -> str:
+    """BLAKE2b-128 over every split's records in order, the prompt spec, the test prompts, and what they are made of.
+
+    That is the rows of data sets that do not come with the suite: what is not in a prompt may be in them. Of a
+    suite that is only scored on (`trained` is false) the records do not count.
+    """
     state = hashlib.blake2b(digest_size=16)
     state.update(json.dumps(asdict(suite.prompt), sort_keys=True).encode())
-    for split in SPLITS:
+    for split in SPLITS if trained else ():
         state.update(split.encode())
         for record in suite.records(split):
             state.update(json.dumps([[m.role, m.content] for m in record.messages]).encode())
     for text in suite.test_prompts():
         state.update(json.dumps(text).encode())
+    for ref in suite.needs:
+        state.update(json.dumps([ref.name, ref.config, ref.revision]).encode())
+        for needed in ref.splits:
+            with contextlib.suppress(UnavailableError):
+                # a split that is not here, and was not needed for the records either
+                state.update(f"{needed} {mirrors.digest(ref, needed)}".encode())
     return state.hexdigest()

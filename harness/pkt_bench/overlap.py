@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pkt_bench.domain import SPLITS, Suite
+from pkt_bench.domain import SPLITS, PromptSpec, Record, Suite
 
 WORDS = 13
 """Words that must be the same in a row to count as copied: the n of the contamination check of GPT-3 (arXiv
@@ -47,27 +47,34 @@ class Overlap:
 def overlap(suite: Suite) -> Overlap:
     """Compares every record with the test prompts (trap 11).
 
-    Exact: the rendered prompt of a record is a test prompt, in whatever case and spacing. By n-grams: prompt and answer
-    share `WORDS` words in a row with a test prompt, in whatever case and punctuation; a text of fewer words is compared
-    whole.
+    Exact: the rendered prompt of a record is a test prompt, in whatever case and spacing. By n-grams: what a record
+    says itself, its answer included, has `WORDS` words in a row with a test prompt, in whatever case and punctuation;
+    the words that a suite puts around every record are no copy. A text of fewer words is compared whole, as rendered.
     """
     prompts = suite.test_prompts()
     exact = {_plain(text) for text in prompts}
     runs = {run for text in prompts for run in _runs(text)}
     splits: dict[str, SplitOverlap] = {}
     for split in SPLITS:
-        texts = [suite.prompt.render(record) for record in suite.records(split)]
+        records = suite.records(split)
+        same = [_plain(suite.prompt.render(record)[0]) in exact for record in records]
+        shared = [_shares(record, suite.prompt, runs) for record in records]
         splits[split] = SplitOverlap(
-            records=len(texts),
-            exact=sum(_plain(prompt) in exact for prompt, _ in texts),
-            ngrams=sum(shares(prompt, answer, runs) for prompt, answer in texts),
+            records=len(records),
+            exact=sum(same),
+            ngrams=sum(either or both for either, both in zip(same, shared, strict=True)),
         )
     return Overlap(suite.name, len(prompts), splits)
 
 
-def shares(prompt: str, answer: str, runs: set[int]) -> bool:
-    """Whether a record, or its prompt alone, has one of `runs`."""
-    return not runs.isdisjoint(_runs(f"{prompt} {answer}")) or not runs.isdisjoint(_runs(prompt))
+def _shares(record: Record, spec: PromptSpec, runs: set[int]) -> bool:
+    """Whether a record's own words, or all of a rendered text that is short, are among `runs`."""
+    own = re.findall(r"\w+", " ".join(turn.content for turn in record.messages if turn.role != "system").lower())
+    if not runs.isdisjoint(_windows(own)):
+        return True
+    prompt, answer = spec.render(record)
+    short = [text for text in (prompt, f"{prompt} {answer}") if len(re.findall(r"\w+", text)) < WORDS]
+    return any(not runs.isdisjoint(_runs(text)) for text in short)
 
 
 def _runs(text: str) -> Iterable[int]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench import artifacts, environment, models, plugins, sandbox, scoring, stopping
+from pkt_bench import artifacts, environment, mirrors, models, plugins, sandbox, scoring, stopping
 from pkt_bench.batches import Phase
 from pkt_bench.data import cut, encode
 from pkt_bench.domain import SPLITS, BatchSizes, Cost, Health, Job, Knobs, Method, Outcome, Record, Suite
@@ -155,7 +155,7 @@ def transfer(job: Job, means: Means) -> Ended:
     """
     knobs = job.cell.knobs
     environment.pin_threads(knobs.threads)
-    registry = plugins.load(job.plugins)
+    registry = _registry(job)
     method, suite = _method_and_suite(job, registry)
     means.report("load", None)
     started, cpu_started = time.monotonic(), time.process_time()
@@ -254,6 +254,11 @@ def transfer(job: Job, means: Means) -> Ended:
     seconds = time.monotonic() - started
     put_in_place(job, Handover(cost, health, described, seconds, ended.outcome, ended.reason))
     return ended
+
+
+def _registry(job: Job) -> plugins.Registry:
+    mirrors.use(job.data_dirs)
+    return plugins.load(job.plugins)
 
 
 def _method_and_suite(job: Job, registry: plugins.Registry) -> tuple[Method, Suite]:
@@ -404,7 +409,7 @@ def score(job: Job, means: Means) -> Ended:
     size = means.sizes.score_batch
     knobs = replace(job.cell.knobs, batch_size=size)
     environment.pin_threads(knobs.threads)
-    registry = plugins.load(job.plugins)
+    registry = _registry(job)
     _check_code(job, registry)
     suites = [registry.suites.get(name).item for name in (job.suite, *job.also_score)]
     stopping.check()

@@ -62,6 +62,8 @@ class Shelf(Generic[T]):
     kind: str
     offers: dict[str, list[Offer[T]]] = field(default_factory=dict)
     broken: Sequence[Provider] = ()
+    beside: Callable[[str, str], Offer[T] | None] = lambda distribution, name: None  # noqa: ARG005 - nothing beside them
+    """`beside(distribution, name)`: what is offered though no plugin does; the distribution may be empty."""
 
     def __iter__(self) -> Iterator[Offer[T]]:
         """Every offer, by name."""
@@ -76,9 +78,15 @@ class Shelf(Generic[T]):
         """
         distribution, _, plain = name.rpartition("/")
         found = [o for o in self.offers.get(plain, ()) if not distribution or o.distribution == distribution]
+        if not found and (other := self.beside(distribution, plain)) is not None:
+            return other
         if not found:
             base = plain.partition(":")[0] if ":" in plain else ""
             error = unknown_name(self.kind, name, [n for n in self.offers if ":" not in n or n.startswith(f"{base}:")])
+            if self.kind == "suite":
+                error = RequestError(
+                    f"{error}\n  Any lm-eval task with a training split is one: pkt-bench ls tasks PATTERN"
+                )
             if not self.broken:
                 raise error
             count = f"{len(self.broken)} plugin{'s' if len(self.broken) > 1 else ''}"
@@ -189,6 +197,8 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
     for shelf in shelves.values():
         shelf.broken = broken
     _put_under_control(shelves["pkt_bench_methods"], shelves["pkt_bench_controls"])
+    suites = shelves["pkt_bench_suites"]
+    suites.beside = _suites_of_tasks(suites)
     return Registry(
         manager,
         tuple(providers),
@@ -199,6 +209,24 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
         shelves["pkt_bench_executors"],
         shelves["pkt_bench_trackers"],
     )
+
+
+def _suites_of_tasks(shelf: Shelf[Suite]) -> Callable[[str, str], Offer[Suite] | None]:
+    """Finds the suite that a task of lm-eval is, or of a folder, or one beside those of an installed suite."""
+    found: dict[tuple[str, str], Offer[Suite]] = {}
+
+    def find(distribution: str, name: str) -> Offer[Suite] | None:
+        from pkt_bench import task_suites
+
+        folders = [offer.item.task_path for offer in shelf if offer.item.task_path is not None]
+        made = task_suites.find(distribution, name, folders)
+        if made is None:
+            return None
+        offer = Offer(made.suite, "", made.distribution, made.version, task_suites.__name__)
+        # one offer each, however it is called: a student is not scored twice on the same
+        return found.setdefault((made.distribution, made.suite.name), offer)
+
+    return find
 
 
 def _put_under_control(methods: Shelf[Method], controls: Shelf[Control]) -> None:

@@ -7,8 +7,8 @@ what they ask about, tasks and tokenizers and empty models, in a process that ha
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +17,11 @@ from typing import Any
 
 import yaml
 
-from pkt_bench import models
+from pkt_bench import mirrors, models, task_suites
 from pkt_bench.data import data_digest
 from pkt_bench.domain import SPLITS, CellLimits, Job, ModelRef, Pair, Suite, Task
 from pkt_bench.errors import PktBenchError, RequestError, StorageError, UnavailableError, together
-from pkt_bench.known_models import KNOWN_MODELS
+from pkt_bench.spans import size as _size
 
 # an artifact may be the whole student; logs, rows and stage results lie beside it
 SAVED_SHARE, BESIDE_BYTES = 1.2, 64 << 20
@@ -71,11 +71,12 @@ def check_pair(pair: Pair, findings: Findings, *, typed: bool, allow_small_teach
             _check_sizes(pair, allow_small_teacher=allow_small_teacher)
         findings.errors += found.errors
     else:
-        findings.errors += found.errors if typed else [_of_a_plugin(pair, error) for error in found.errors]
+        findings.errors += found.errors if typed else [of_a_pair(pair, error) for error in found.errors]
     return not found.errors
 
 
-def _of_a_plugin(pair: Pair, error: PktBenchError) -> PktBenchError:
+def of_a_pair(pair: Pair, error: PktBenchError) -> PktBenchError:
+    """What is wrong with a pair that has a name, as its fault: whoever asked for it wrote nothing wrong."""
     kind = UnavailableError if isinstance(error, RequestError) else type(error)
     return kind(f"pair '{pair.name}': {error}")
 
@@ -116,31 +117,20 @@ def _check_sizes(pair: Pair, *, allow_small_teacher: bool) -> None:
         )
 
 
-def folder_problem(text: str) -> RequestError | None:
-    """What to say of the side of a pair that was typed and is no folder, where it looks like something else."""
-    path = Path(text).expanduser()
-    if text.lower() in KNOWN_MODELS and not path.exists():
-        return RequestError(
-            f"'{text}' is known here by its sizes alone: plan --estimate says what it would need.\n"
-            "  To run it, give the path of its folder in Hugging Face layout."
-        )
-    if path.exists() or not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text) or path.parent.is_dir():
-        return None
-    return RequestError(
-        f"there is no model folder {path.absolute()}.\n"
-        f"  If '{text}' is a model of the Hugging Face Hub: pkt-bench reads local folders alone and downloads nothing."
-        f" Fetch it first, for example with: hf download {text} --local-dir DIR, and give DIR."
-    )
-
-
 # ---------------------------------------------------------------- suites
 
 
-def check_suite(suite: Suite, called: str, findings: Findings) -> None:
-    """Asks a suite for its records and test prompts, and reads the files of its tasks."""
+def check_suite(suite: Suite, called: str, findings: Findings, *, trained: bool = True) -> None:
+    """Asks a suite for its records and test prompts, and reads the files of its tasks.
+
+    One that is not `trained` on, and is made of a task, need not have records.
+    """
     try:
         data_digest(suite)
         empty = not any(len(suite.records(split)) for split in SPLITS)
+    except PktBenchError as error:
+        findings.errors.append(UnavailableError(f"suite {called}: {error}"))
+        return
     except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything
         findings.errors.append(
             UnavailableError(
@@ -149,7 +139,15 @@ def check_suite(suite: Suite, called: str, findings: Findings) -> None:
             )
         )
         return
-    if empty:
+    if empty and (why := task_suites.why_no_records(suite)):
+        if trained:
+            findings.errors.append(
+                UnavailableError(
+                    f"suite {called}: {why}.\n"
+                    f"  Students can be scored on it all the same: --tasks {suite.name}, beside a --suite to train on."
+                )
+            )
+    elif empty:
         findings.errors.append(
             UnavailableError(
                 f"suite {called} has no records in any split.\n  Leave it out with --suite, or tell its author."
@@ -164,6 +162,9 @@ def missing_data(suite: Suite) -> Iterator[str]:
     splits = [split for split in SPLITS if not len(suite.records(split))]
     if splits:
         yield f"suite '{suite.name}' has no {' and no '.join(splits)} records; methods that need them are skipped"
+    # records may say themselves how they were made
+    notes = getattr(inspect.unwrap(suite.records), "notes", tuple)
+    yield from (f"suite '{suite.name}': {note}" for note in notes())
     if not suite.test_prompts():
         yield f"suite '{suite.name}' offers no test prompts, so its records cannot be compared with its test"
 
@@ -177,8 +178,8 @@ _TaskLoader.add_multi_constructor("!", lambda loader, suffix, node: None)  # noq
 
 def _check_tasks(suite: Suite, called: str) -> None:
     folder = suite.task_path
-    if folder is None:
-        return  # lm-eval's own: looked at by the heavy checks
+    if folder is None or task_suites.made_here(suite):
+        return  # lm-eval read them to make the suite, or will in the heavy checks
     if not folder.is_dir():
         raise UnavailableError(
             f"suite {called}: its task folder {folder} is not there.\n  Leave it out with --suite, or tell its author."
@@ -351,14 +352,6 @@ def device_bytes(device: str) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
 # ---------------------------------------------------------------- heavy: in a process that has the libraries
 
 
@@ -383,7 +376,9 @@ def _heavy(jobs: Sequence[Job]) -> Findings:
     if not jobs:
         return findings
     registry = plugins.load(jobs[0].plugins)
-    suites = {job.suite: registry.suites.get(job.suite).item for job in jobs}
+    mirrors.use(jobs[0].data_dirs)
+    names = dict.fromkeys(name for job in jobs for name in (job.suite, *job.also_score))
+    suites = {name: registry.suites.get(name).item for name in names}
     for called, suite in suites.items():
         _load_tasks(suite, called, findings)
     for ref in dict.fromkeys(ref for job in jobs for ref in (job.pair.teacher, job.pair.student)):
@@ -397,20 +392,17 @@ def _heavy(jobs: Sequence[Job]) -> Findings:
 
 
 def _load_tasks(suite: Suite, called: str, findings: Findings) -> None:
-    from pkt_bench.scoring import task_manager
+    from pkt_bench import lm_tasks
 
     for task in suite.tasks:
         try:
-            manager = task_manager(str(suite.task_path))
-            if task.name not in manager.all_tasks:
-                raise UnavailableError(  # noqa: TRY301 - kept with what lm-eval raises
-                    f"suite {called}: lm-eval finds no task '{task.name}' in {suite.task_path}"
-                    f" (it finds: {', '.join(manager.all_tasks) or 'none'})."
-                )
-            loaded = manager.load([task.name])["tasks"][task.name]
-            metrics, filters = list(loaded.aggregation()), [each.name for each in loaded._filters]  # noqa: SLF001
-            if task.metric not in metrics:
-                raise _no_metric(called, task, f"metric '{task.metric}'", metrics)  # noqa: TRY301 - see above
+            loaded = lm_tasks.load(suite, task, called)
+            if task.name in loaded["groups"]:
+                continue  # what it measures is worked out from its members
+            one = loaded["tasks"][task.name]
+            metrics, filters = list(one.aggregation()), [each.name for each in one._filters]  # noqa: SLF001
+            if task.metric not in metrics and not task.metric.startswith("pass@"):
+                raise _no_metric(called, task, f"metric '{task.metric}'", metrics)  # noqa: TRY301 - kept with the others
             if task.filter not in filters:
                 raise _no_metric(called, task, f"filter '{task.filter}'", filters)  # noqa: TRY301 - see above
         except PktBenchError as error:

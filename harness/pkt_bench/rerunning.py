@@ -7,10 +7,11 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench import artifacts, environment, models, reports, scoring
+from pkt_bench import artifacts, environment, lm_tasks, models, reports, scoring
 from pkt_bench.errors import PktBenchError
 from pkt_bench.integrity import Fault
 from pkt_bench.rescoring import Judges, Rescored, fault_of
@@ -92,7 +93,8 @@ def _ask(
         batch_size=row["batch_size"],
         add_bos_token=suite.prompt.bos and tokenizer.bos_token_id is not None,
     )
-    loaded = scoring.load(suite, row["task"])
+    task = replace(judges.task_of(row["task"]), shots=row["shots"])
+    loaded = lm_tasks.load(suite, task)
     report = scoring.run_task(lm, loaded, row["task"], row["shots"], documents=documents)
     return {
         (document, metric, filter_): (said, worth)

@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench import scoring
+from pkt_bench import lm_tasks
+from pkt_bench.errors import RequestError, UnavailableError
 from pkt_bench.integrity import Fault
 from pkt_bench.rows import scoring_hash
+from pkt_bench.task_suites import LM_EVAL
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pkt_bench.domain import Pair, Suite
+    from pkt_bench.domain import Pair, Suite, Task
     from pkt_bench.plugins import Offer
 
 
@@ -94,6 +96,7 @@ class Judges:
         from pkt_bench import plugins
 
         registry = plugins.load()
+        self._shelf = registry.suites
         self.pairs: dict[str, Pair] = {offer.item.name: offer.item for offer in registry.pairs}
         self._suites: dict[str, Offer[Suite]] = {}
         for offer in registry.suites:
@@ -112,29 +115,38 @@ class Judges:
         """The suite installed here that has a task."""
         return self._suites[task].item
 
+    def task_of(self, name: str) -> Task:
+        """The task of this name, as its suite has it."""
+        return next(task for task in self._suites[name].item.tasks if task.name == name)
+
     def _look(self, task: str, judged_by: str | None) -> Judge | str:
         from pkt_bench.planning import suite_identity
 
-        if task not in self._suites:
-            return f"not scored again: no suite installed here has the task {task}"
         if judged_by is None:
             return f"not scored again: by what task files and code {task} was judged is unknown"
-        offer = self._suites[task]
-        if judged_by != scoring_hash(suite_identity(offer)["suite"]):
-            return f"not scored again: {task} was judged by other task files or code than those installed here"
-        logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        return judge_of(offer.item, task)
+        try:
+            if task not in self._suites:
+                # one of lm-eval's own, which every student may be scored on
+                self._suites[task] = self._shelf.get(f"{LM_EVAL}/{task}")
+            if judged_by != scoring_hash(suite_identity(self._suites[task])["suite"]):
+                return f"not scored again: {task} was judged by other task files or code than those installed here"
+            logging.getLogger("lm_eval").setLevel(logging.ERROR)
+            return judge_of(self._suites[task].item, self.task_of(task))
+        except RequestError:
+            return f"not scored again: no suite installed here has the task {task}"
+        except UnavailableError as error:
+            return f"not scored again: {task} cannot be had here: {' '.join(str(error).split())}"
 
 
-def judge_of(suite: Suite, task: str) -> Judge | str:
+def judge_of(suite: Suite, task: Task) -> Judge | str:
     """The judge of a suite's task or group, or in words why it has none."""
-    loaded = scoring.load(suite, task)
-    if task in loaded["tasks"]:
-        parts = [loaded["tasks"][task]]
+    loaded = lm_tasks.load(suite, task)
+    if task.name in loaded["tasks"]:
+        parts = [loaded["tasks"][task.name]]
     else:
-        group = loaded["groups"][task]
+        group = loaded["groups"][task.name]
         if not all(each.weight_by_size for each in group.aggregate_metric_list or ()):
-            return f"not scored again: {task} is the mean of its tasks' figures, which are no answers"
+            return f"not scored again: {task.name} is the mean of its tasks' figures, which are no answers"
         parts = group.get_all_tasks()
     documents = [(part, document) for part in parts for document in part.eval_docs]
     return Judge([document for _, document in documents], [part for part, _ in documents])

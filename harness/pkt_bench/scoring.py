@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench import reports
+from pkt_bench import lm_tasks, reports
 from pkt_bench.domain import Item, Knobs, Score, Suite, Task
-from pkt_bench.errors import ContractError, UnavailableError
+from pkt_bench.errors import ContractError
 from pkt_bench.reports import Report
 
 if TYPE_CHECKING:
@@ -45,7 +43,7 @@ def score(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, suite: Sui
     scores: list[Score] = []
     items: list[Item] = []
     for task in suite.tasks:
-        loaded = load(suite, task.name)
+        loaded = lm_tasks.load(suite, task)
         report = run_task(lm, loaded, task.name, task.shots, limit=_limit(task, knobs), bootstrap_iters=1000)
         found = reports.scores(task, report)
         if not any(s.headline for s in found):
@@ -131,40 +129,9 @@ def _how(lm: Any) -> dict[str, Any]:  # noqa: ANN401 - an HFLM
 # ---------------------------------------------------------------- tasks
 
 
-def load(suite: Suite, name: str) -> Mapping[str, Any]:
-    """lm-eval's task or group of that name, as its `TaskManager.load` gives it: made anew, for runs leave marks on it.
-
-    Raises:
-        UnavailableError: there is none.
-    """
-    manager = task_manager(suite.task_path)
-    if name not in manager.all_tasks:
-        where = suite.task_path or "lm-eval"
-        raise UnavailableError(
-            f"suite '{suite.name}': {where} has no task '{name}' (it has: {_some(manager.all_tasks)})."
-        )
-    loaded: Mapping[str, Any] = manager.load([name])
-    return loaded
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
-    return ", ".join(names[:20]) + more
-
-
-@functools.lru_cache(maxsize=8)
-def task_manager(folder: str | Path | None) -> Any:  # noqa: ANN401 - lm_eval ships no types
-    """An index over one folder of tasks: milliseconds, where lm-eval's own 14,000 (None) take ten seconds."""
-    from lm_eval.tasks import TaskManager
-
-    if folder is None:
-        return TaskManager()
-    return TaskManager(include_path=str(folder), include_defaults=False)
-
-
 def run_task(
     lm: Any,  # noqa: ANN401 - lm_eval ships no types
-    loaded: Mapping[str, Any],
+    loaded: lm_tasks.TaskDict,
     name: str,
     shots: int,
     *,

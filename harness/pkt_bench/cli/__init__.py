@@ -24,6 +24,7 @@ from pkt_bench.cli.merge import merge
 from pkt_bench.cli.pairs import pairs
 from pkt_bench.cli.plan import plan
 from pkt_bench.cli.plugins import plugins
+from pkt_bench.cli.prefetch import prefetch
 from pkt_bench.cli.publish import publish
 from pkt_bench.cli.report import report
 from pkt_bench.cli.run import run
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(plan)
+app.command()(prefetch)
 app.command()(board)
 app.command()(browse)
 app.command()(compare)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +14,15 @@ from pkt_bench.cli import completion
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pkt_bench.domain import Suite
+    from pkt_bench.plugins import Offer
+
 ls = typer.Typer(no_args_is_help=True, help="List what is installed, or what a run folder holds.")
 
 Plugin = Annotated[list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin.")]
+DataDir = Annotated[
+    list[Path] | None, typer.Option("--data-dir", metavar="DIR", help="Data sets as files: DIR/NAME/SPLIT.jsonl.")
+]
 Format = Annotated[str, typer.Option("--format", help="table, json, csv or md.", autocompletion=completion.formats)]
 
 
@@ -83,25 +90,65 @@ def pairs(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: A00
 
 
 @ls.command()
-def suites(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: A002 - the flag's name
-    """The suites that are installed."""
-    from pkt_bench import plugins
-    from pkt_bench.domain import SPLITS
+def suites(plugin: Plugin = None, data_dir: DataDir = None, format: Format = "table") -> None:  # noqa: A002 - the flag's name
+    """The suites that are installed. Any lm-eval task with a training split is one too: ls tasks."""
+    from pkt_bench import mirrors, plugins
     from pkt_bench.tui.listing import show
 
+    mirrors.use(data_dir or ())
+    show("suites", [_suite(offer) for offer in plugins.load(plugin or ()).suites], format)
+
+
+def _suite(offer: Offer[Suite]) -> dict[str, Any]:
+    """A suite with its sizes, where its data are in a folder of data or come with it."""
+    from pkt_bench import mirrors
+    from pkt_bench.domain import SPLITS
+    from pkt_bench.errors import PktBenchError
+
+    suite = offer.item
+    counts: dict[str, Any] = dict.fromkeys((*SPLITS, "test"))
+    # a list is no reason to fetch anything
+    if all(mirrors.stands_for(ref) for ref in suite.needs):
+        with contextlib.suppress(PktBenchError):
+            counts = {**{split: len(suite.records(split)) for split in SPLITS}, "test": len(suite.test_prompts())}
+    return {
+        "suite": suite.name,
+        "tasks": ", ".join(task.name for task in suite.tasks),
+        "metric": suite.tasks[0].metric,
+        **counts,
+        "needs": ", ".join(ref.name for ref in suite.needs),
+        "summary": suite.summary,
+        "distribution": f"{offer.distribution} {offer.version}",
+    }
+
+
+@ls.command()
+def tasks(
+    pattern: Annotated[str, typer.Argument(metavar="[PATTERN]", help="Part of a name, or a pattern: 'mmlu_*'.")] = "*",
+    format: Format = "table",  # noqa: A002 - the flag's name
+) -> None:
+    """The tasks, groups and tags of lm-eval, and those beside the suites: --tasks NAME, or --suite NAME."""
+    from pkt_bench import lm_tasks, plugins, task_index
+    from pkt_bench.tui.listing import show
+
+    index = dict(task_index.of_lm_eval())
+    folders = {offer.item.task_path for offer in plugins.load().suites if offer.item.task_path is not None}
+    for folder in folders:
+        index |= {name: each for name, each in lm_tasks.index_of_folder(folder).items() if name not in index}
     rows = [
         {
-            "suite": offer.item.name,
-            "tasks": ", ".join(task.name for task in offer.item.tasks),
-            "metric": offer.item.tasks[0].metric,
-            **{split: len(offer.item.records(split)) for split in SPLITS},
-            "test": len(offer.item.test_prompts()),
-            "summary": offer.item.summary,
-            "distribution": f"{offer.distribution} {offer.version}",
+            "task": each.name,
+            "kind": {"PY_TASK": "task"}.get(each.kind, each.kind.lower()),
+            "tasks": len(each.tags) if each.kind == "TAG" else None,
+            "file": _short_path(each.file),
         }
-        for offer in plugins.load(plugin or ()).suites
+        for each in task_index.matching(pattern, index)
     ]
-    show("suites", rows, format)
+    show("tasks", rows, format, nothing=f"lm-eval has no task whose name matches '{pattern}'")
+
+
+def _short_path(file: Path | None) -> str:
+    return "/".join(file.parts[-2:]) if file is not None else ""
 
 
 @ls.command()

@@ -352,13 +352,16 @@ def with_request(command: Callable[..., None]) -> Callable[..., None]:
 
 def read(flags: dict[str, Any]) -> tuple[Request, Registry, Store]:
     """The request the flags make, the plugins it may use, and the store it writes to (nothing is written yet)."""
-    from pkt_bench import plugins, request
+    from pkt_bench import mirrors, plugins, request
     from pkt_bench.store import Store
 
     fields = {name: value for name, value in flags.items() if value is not False}
     config, assignments = fields.pop("config"), fields.pop("set_") or ()
     fields["plugins"] = fields.pop("plugin")
     asked = request.build(fields, config, assignments)
+    mirrors.use(asked.data_dir)
+    if asked.offline:
+        mirrors.cut_network()
     return asked, plugins.load(asked.plugins), Store(asked.out)
 
 
@@ -381,7 +384,7 @@ def prepare(request: Request, registry: Registry, store: Store, *, writes: bool)
         with findings.gathered():
             store.check_writable()
     try:
-        plan = make_plan(request, registry, store, findings)
+        plan = make_plan(request, registry, store, findings, fetch=writes)
     except PktBenchError:
         if writes and new:
             with contextlib.suppress(OSError):

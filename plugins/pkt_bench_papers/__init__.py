@@ -1,0 +1,21 @@
+"""The suites of the papers: GSM8K, MMLU, HumanEval and MBPP, rebuilt by seed from their original training data.
+
+    Seeking Neural Nuggets (arXiv 2310.11451), Neural Incompatibility (arXiv 2505.14436)
+
+The data are not here: they are read from a folder of data (`--data-dir`) or from the hub. Prompts and judgement follow
+open-instruct, with which both papers evaluated; README.md says where, and what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pkt_bench import Suite, hookimpl
+
+from . import gsm8k, humaneval, mbpp, mmlu
+
+
+@hookimpl
+def pkt_bench_suites() -> Iterable[Suite]:
+    """Offer the four suites."""
+    return [module.suite() for module in (gsm8k, mmlu, humaneval, mbpp)]
