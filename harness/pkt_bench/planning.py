@@ -48,6 +48,7 @@ LM_EVAL = "lm-eval"
 MOVES_NUMBERS = (
     "adapters",
     "artifacts",
+    "checkpoints",
     "data",
     "domain",
     "environment",
