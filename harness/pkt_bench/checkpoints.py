@@ -120,8 +120,10 @@ def weight_files(ref: ModelRef) -> list[Path]:
         pickled = [name for name in found if name.endswith((".bin", ".pt", ".pth"))]
         if pickled:
             raise RequestError(
-                f"{ref.path} has its weights pickled ({', '.join(pickled[:3])}), and pkt-bench does not unpickle.\n"
-                "  Convert them once, where you trust them, with transformers: model.save_pretrained(folder)."
+                f"{ref.path} has its weights pickled ({', '.join(pickled[:3])}), and a pickle is refused unless it is"
+                " allowed.\n"
+                f"  Where you trust its author: --allow-pickle {ref.hub or ref.path} unpickles tensors alone, and"
+                " converts them once."
             )
         raise RequestError(
             f"{ref.path} has no *.safetensors weights (it holds: {', '.join(found[:8]) or 'nothing'}).\n"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pkt_bench import models
+from pkt_bench import hub, models
 from pkt_bench.domain import Control, Estimate, Method, ModelRef, Pair, Question, Suite
 from pkt_bench.errors import RequestError
-from pkt_bench.known_models import KNOWN_MODELS, KnownModel
-from pkt_bench.planning import chosen_settings, controls_of, named_or_given, suites_of, under_control
+from pkt_bench.known_models import KNOWN_MODELS, KnownModel, known
+from pkt_bench.planning import asked_pairs, chosen_settings, controls_of, suites_of, under_control
 from pkt_bench.plugins import Offer, Registry
+from pkt_bench.preflight import Findings
 from pkt_bench.request import Request
 
 
@@ -29,17 +30,20 @@ class Need:
 def estimate(request: Request, registry: Registry) -> list[Need]:
     """The needs of every method on every pair of a request; suites that need the same share a line.
 
-    A pair is an installed one, or TEACHER:STUDENT, where each is a folder with a `config.json` or one of
-    `KNOWN_MODELS` (`llama-2-13b:llama-2-7b`).
+    A pair is an installed one, or TEACHER:STUDENT, where each is a folder with a `config.json`, a model of the hub that
+    is in its cache, or one of `KNOWN_MODELS` (`llama-2-13b:llama-2-7b`): nothing is fetched.
 
     Raises:
         RequestError: a name is unknown, a setting is wrong, or there is no configuration.
     """
     methods = registry.methods.expand(request.methods)
     methods += controls_of(methods, request.controls, registry)
-    given, named = named_or_given(request.pairs)
-    pairs = [offer.item for offer in registry.pairs.expand(named)] if named else []
-    pairs += [Pair(name, "", _reference(sides[0]), _reference(sides[1])) for name, sides in given.items()]
+    findings = Findings()
+    asked = asked_pairs(request, registry, findings)
+    findings.raise_all()
+    # what was typed keeps the words it was typed in
+    typed = iter(text for text in request.pairs if ":" in text or "/" in text)
+    pairs = [replace(pair, name=next(typed)) if was_typed else pair for pair, was_typed in asked]
     return [
         need
         for pair in pairs
@@ -67,7 +71,7 @@ def _needs(request: Request, pair: Pair, offer: Offer[Method], suites: Sequence[
 
 
 def _question(pair: Pair, suite: Suite, settings: object, control: Control | None) -> Question:
-    teacher, student = (_known_or_read(ref) for ref in (pair.teacher, pair.student))
+    teacher, student = (known_or_read(ref) for ref in (pair.teacher, pair.student))
     return Question(
         pair=pair,
         teacher=teacher.architecture,
@@ -79,18 +83,26 @@ def _question(pair: Pair, suite: Suite, settings: object, control: Control | Non
     )
 
 
-def _reference(side: str) -> ModelRef:
-    if side.lower() in KNOWN_MODELS:
-        return ModelRef(Path(side.lower()), name=side.lower())
-    folder = Path(side).expanduser().resolve()
-    if not folder.is_dir() and "/" not in side:
+def known_or_read(ref: ModelRef) -> KnownModel:
+    """The sizes of a model: from its folder, from the hub's cache, or as they are known.
+
+    Raises:
+        RequestError: it is neither here nor known.
+    """
+    if ref.hub and not ref.found:
+        located = hub.locate(ref)
+        sizes = known(ref.hub) if located is None or located.gguf else None
+        if sizes is not None:
+            return sizes
+        if located is None or located.gguf:
+            raise RequestError(
+                f"'{hub.spelled(ref)}' is neither in the hub's cache nor a model whose sizes are known here.\n"
+                f"  Known: {', '.join(KNOWN_MODELS)}"
+            )
+        ref = located
+    if not ref.path.is_dir() and ref.path.parent == Path.cwd():
         raise RequestError(
-            f"'{side}' is neither a folder with a config.json nor a model whose sizes are known here.\n"
+            f"'{ref.path.name}' is neither a folder with a config.json nor a model whose sizes are known here.\n"
             f"  Known: {', '.join(KNOWN_MODELS)}"
         )
-    return ModelRef(folder)
-
-
-def _known_or_read(ref: ModelRef) -> KnownModel:
-    known = KNOWN_MODELS.get(ref.name) if ref.path == Path(ref.name) else None
-    return known or KnownModel(models.architecture(ref), models.tokenizer_digest(ref))
+    return KnownModel(models.architecture(ref), models.tokenizer_digest(ref))

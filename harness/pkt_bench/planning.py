@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 import itertools
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pkt_bench import models, preflight
+from pkt_bench import models, pairs_file, preflight, resolving
 from pkt_bench.data import cut, data_digest
 from pkt_bench.domain import (
     Cell,
@@ -103,14 +105,16 @@ def make_plan(
     findings: Findings | None = None,
     *,
     free_bytes: int | None = None,
+    fetch: bool = False,
 ) -> Plan:
     """Plans a request, and says at once whatever is wrong with it, with what was found before in `findings`.
 
-    `free_bytes` is what the disk of the run folder has left, where it is not to be asked.
+    Models of the hub that are not here are downloaded if it may `fetch`. `free_bytes` is what the disk of the run
+    folder has left, where it is not to be asked.
 
     Raises:
         RequestError: a name is unknown, a setting is wrong, a model folder is none, nothing is selected.
-        UnavailableError: the device is not there, or something of a plugin.
+        UnavailableError: the device is not there, or a model of the hub, or something of a plugin.
         StorageError: the disk has too little room.
         IntegrityError: a weight file is torn.
     """
@@ -119,7 +123,7 @@ def make_plan(
     with findings.gathered():
         methods += controls_of(methods, request.controls, registry)
     named = _named_suites(request, registry, findings)
-    pairs = _pairs(request, registry, findings)
+    pairs = _pairs(request, registry, findings, fetch=fetch)
     works = _works(request, pairs, named, registry, findings)
     _check_trackers(request, registry, findings)
     settings: dict[str, list[BaseModel]] = {}
@@ -225,27 +229,69 @@ def _named(shelf: Shelf[Any], names: Sequence[str], findings: Findings) -> list[
     return list(found.values())
 
 
-def _pairs(request: Request, registry: Registry, findings: Findings) -> list[Pair]:
-    """The pairs asked for whose checkpoints can be planned with."""
-    given: dict[str, tuple[str, str]] = {}
-    named: list[str] = []
+def _pairs(request: Request, registry: Registry, findings: Findings, *, fetch: bool) -> list[Pair]:
+    """The pairs asked for whose checkpoints can be planned with, found; what is missing is fetched where it may be."""
+    asked = asked_pairs(request, registry, findings)
+    for names, flag in ((request.allow_pickle, "--allow-pickle"), (request.trust_remote_code, "--trust-remote-code")):
+        problem = resolving.unused(names, flag, [pair for pair, _ in asked])
+        findings.errors += [] if problem is None else [problem]
+    terms = resolving.Terms(
+        fetch=fetch,
+        offline=request.offline,
+        pickle=request.allow_pickle,
+        code=request.trust_remote_code,
+        tell=_say,
+    )
+    pairs = []
+    # one typo in the request must not cost a download
+    for pair, typed in [] if findings.errors and fetch else asked:
+        found, problems = resolving.found_pair(pair, terms)
+        findings.errors += problems if typed else [preflight.of_a_pair(pair, error) for error in problems]
+        if not problems and preflight.check_pair(
+            found, findings, typed=typed, allow_small_teacher=request.allow_small_teacher
+        ):
+            pairs.append(found)
+    return pairs
+
+
+def asked_pairs(request: Request, registry: Registry, findings: Findings) -> list[tuple[Pair, bool]]:
+    """The pairs asked for, not yet found, each with whether it was typed as `TEACHER:STUDENT`."""
+    own: dict[str, Pair] = {}
+    wrong: list[RequestError] = []
+    installed = {offer.item.name for offer in registry.pairs}
+    if request.pairs_file is not None or any(not _is_typed(text) for text in request.pairs):
+        own, wrong = pairs_file.read(request.pairs_file, installed)
+        findings.errors += wrong
+    asked: list[tuple[Pair, bool]] = []
     for text in request.pairs:
         with findings.gathered():
-            typed, names = named_or_given((text,))
-            given |= typed
-            named += names
-    checked = functools.partial(
-        preflight.check_pair, findings=findings, allow_small_teacher=request.allow_small_teacher
-    )
-    pairs = [offer.item for offer in _named(registry.pairs, named, findings)]
-    pairs = [pair for pair in pairs if checked(pair, typed=False)]
-    for sides in given.values():
-        strange = [problem for side in sides if (problem := preflight.folder_problem(side)) is not None]
-        findings.errors += strange
-        pair = _pair_of_folders(*sides)
-        if not strange and checked(pair, typed=True):
-            pairs.append(pair)
-    return pairs
+            if _is_typed(text):
+                asked.append((resolving.typed_pair(text), True))
+            elif text in own:
+                asked.append((own[text], False))
+            elif text in installed or not wrong:
+                # what a file with a fault in it does not offer may be just what is wrong there
+                asked += [(offer.item, False) for offer in _pairs_called(text, registry, own)]
+    return list(dict.fromkeys(asked))
+
+
+def _is_typed(text: str) -> bool:
+    return ":" in text or "/" in text
+
+
+def _pairs_called(name: str, registry: Registry, own: Mapping[str, Pair]) -> list[Offer[Pair]]:
+    try:
+        return registry.pairs.expand([name])
+    except RequestError as error:
+        if not own:
+            raise
+        near = difflib.get_close_matches(name, own, n=1, cutoff=0.6)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise RequestError(f"{error}\n  In the file of pairs: {', '.join(own)}.{hint}") from None
+
+
+def _say(text: str) -> None:
+    print(f"pkt-bench: {text}", file=sys.stderr)  # noqa: T201 - what takes minutes is said while it happens
 
 
 def _check_trackers(request: Request, registry: Registry, findings: Findings) -> None:
@@ -512,7 +558,7 @@ def _code_of(control: Control | None) -> list[Callable[..., Any]]:
 
 def _label(ref: ModelRef) -> str:
     """A checkpoint for people: its name and size, never this machine's folders."""
-    return f"{ref.name or ref.path.name} ({models.parameter_count(ref) / 1e6:.3g} M)"
+    return f"{ref.label} ({models.parameter_count(ref) / 1e6:.3g} M)"
 
 
 def _model_identity(ref: ModelRef) -> dict[str, str]:
@@ -556,31 +602,6 @@ def _folder_digest(folder: Path) -> str:
 
 
 # ---------------------------------------------------------------- checks
-
-
-def named_or_given(pairs: tuple[str, ...]) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
-    """What `--pair` holds: (teacher, student) by the text that gives them as `TEACHER:STUDENT`, and names of pairs.
-
-    Raises:
-        RequestError: one is neither.
-    """
-    given: dict[str, tuple[str, str]] = {}
-    named = []
-    for name in pairs:
-        teacher, colon, student = name.partition(":")
-        if not colon and "/" not in name:
-            named.append(name)
-            continue
-        if not (teacher and student):
-            raise RequestError(f"--pair {name}: write the name of a pair, or TEACHER_DIR:STUDENT_DIR.")
-        given[name] = teacher, student
-    return given, tuple(named)
-
-
-def _pair_of_folders(teacher: str, student: str) -> Pair:
-    refs = [ModelRef(Path(path).expanduser().resolve()) for path in (teacher, student)]
-    name = f"{refs[0].path.name}-{refs[1].path.name}"
-    return Pair(name, "given on the command line", teacher=refs[0], student=refs[1])
 
 
 def _unknown_settings(

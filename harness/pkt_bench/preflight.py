@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from pkt_bench import models
 from pkt_bench.data import data_digest
 from pkt_bench.domain import SPLITS, CellLimits, Job, ModelRef, Pair, Suite, Task
 from pkt_bench.errors import PktBenchError, RequestError, StorageError, UnavailableError, together
-from pkt_bench.known_models import KNOWN_MODELS
+from pkt_bench.spans import size as _size
 
 # an artifact may be the whole student; logs, rows and stage results lie beside it
 SAVED_SHARE, BESIDE_BYTES = 1.2, 64 << 20
@@ -71,11 +70,12 @@ def check_pair(pair: Pair, findings: Findings, *, typed: bool, allow_small_teach
             _check_sizes(pair, allow_small_teacher=allow_small_teacher)
         findings.errors += found.errors
     else:
-        findings.errors += found.errors if typed else [_of_a_plugin(pair, error) for error in found.errors]
+        findings.errors += found.errors if typed else [of_a_pair(pair, error) for error in found.errors]
     return not found.errors
 
 
-def _of_a_plugin(pair: Pair, error: PktBenchError) -> PktBenchError:
+def of_a_pair(pair: Pair, error: PktBenchError) -> PktBenchError:
+    """What is wrong with a pair that has a name, as its fault: whoever asked for it wrote nothing wrong."""
     kind = UnavailableError if isinstance(error, RequestError) else type(error)
     return kind(f"pair '{pair.name}': {error}")
 
@@ -114,23 +114,6 @@ def _check_sizes(pair: Pair, *, allow_small_teacher: bool) -> None:
             f" student ({pair.student.path}, {student:,} parameters).\n"
             "  A pair is written TEACHER:STUDENT; swap them, or say --allow-small-teacher if that is what you want."
         )
-
-
-def folder_problem(text: str) -> RequestError | None:
-    """What to say of the side of a pair that was typed and is no folder, where it looks like something else."""
-    path = Path(text).expanduser()
-    if text.lower() in KNOWN_MODELS and not path.exists():
-        return RequestError(
-            f"'{text}' is known here by its sizes alone: plan --estimate says what it would need.\n"
-            "  To run it, give the path of its folder in Hugging Face layout."
-        )
-    if path.exists() or not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text) or path.parent.is_dir():
-        return None
-    return RequestError(
-        f"there is no model folder {path.absolute()}.\n"
-        f"  If '{text}' is a model of the Hugging Face Hub: pkt-bench reads local folders alone and downloads nothing."
-        f" Fetch it first, for example with: hf download {text} --local-dir DIR, and give DIR."
-    )
 
 
 # ---------------------------------------------------------------- suites
@@ -349,14 +332,6 @@ def device_bytes(device: str) -> int:
 
         return int(torch.cuda.get_device_properties(0).total_memory)
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 # ---------------------------------------------------------------- heavy: in a process that has the libraries

@@ -27,14 +27,22 @@ LOOKED_AT_BYTES = 256 << 20
 
 
 def check_family(ref: ModelRef) -> None:
-    """Checks that the installed transformers knows the model without running code that comes with it.
+    """Checks that the installed transformers knows the model, or that the model's own code is there and allowed.
 
     Raises:
-        UnavailableError: it would take the checkpoint's own code.
+        UnavailableError: it would take the checkpoint's own code, which was not allowed, or lies elsewhere.
         RequestError: nobody knows such a model.
     """
     config = json_of(ref.path / "config.json")
     family, known = str(config.get("model_type")), known_families()
+    if "remote-code" in ref.consents:
+        elsewhere = [str(name) for name in _leaves(config.get("auto_map") or {}) if "--" in str(name)]
+        if elsewhere:
+            raise UnavailableError(
+                f"{ref.path}: its code lies in another repository ({elsewhere[0].partition('--')[0]}), and what is"
+                " trusted is the code in its own folder.\n  Copy that code beside its weights, and name it in auto_map."
+            )
+        return
     if not known or family in known:
         return
     release = importlib.metadata.version("transformers")
@@ -45,7 +53,8 @@ def check_family(ref: ModelRef) -> None:
         raise UnavailableError(
             f"{ref.path}: a '{family}' model is built by code that comes with it ({', '.join(files)}; auto_map in"
             f" config.json), and transformers {release} does not know it without.\n"
-            "  pkt-bench never runs code of a checkpoint. Use a model that transformers knows, or a newer transformers."
+            f"  Where you trust its author: --trust-remote-code {ref.hub or ref.path}. Else use a model that"
+            " transformers knows, or a newer transformers."
         )
     near = difflib.get_close_matches(family, known, n=1, cutoff=0.6)
     hint = f" Did you mean '{near[0]}'?" if near else ""

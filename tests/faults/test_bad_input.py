@@ -135,10 +135,41 @@ flags("model folder missing", "--pair", "pico/techer:pico/student")
 flags("model folder missing, nothing beside it", "--pair", "/nowhere/t:pico/student")
 flags("model of the hub", "--pair", "meta-llama/Llama-2-13b-hf:pico/student")
 flags("model known by its sizes", "--pair", "llama-2-13b:llama-2-7b")
+flags("model of the hub at a revision", "--pair", "meta-llama/Llama-2-13b-hf@main/q4.gguf:pico/student", "--offline")
+flags("GGUF file missing", "--pair", "pico/student.gguf:pico/student")
+flags("consent for nobody", "--allow-pickle", "pico/teacher", "--trust-remote-code", "pico/techer")
 flags("half a pair", "--pair", "pico/teacher:")
 flags("a folder and no pair", "--pair", "pico/teacher")
 flags("teacher smaller", "--pair", "pico/student:pico/teacher")
 flags("teacher is the student", "--pair", "pico/student:pico/student")
+
+
+def pairs_file(name, text, *more):
+    """A case that is a file of pairs."""
+
+    def words(place):
+        place.write("pairs.toml", text)
+        return given("--pair", "mine", *more)
+
+    case(name)(words)
+
+
+pairs_file("pair of the file unknown", '[mime]\nteacher = "pico/teacher"\nstudent = "pico/student"\n')
+pairs_file("pairs file no TOML", "[mine]\nteacher = pico/teacher\n")
+pairs_file(
+    "pairs file with strange keys",
+    '[mine]\nteecher = "pico/teacher"\n[other]\nteacher = "a"\n[third]\nteacher = 3\nstudent="b"\n',
+)
+pairs_file("pairs file without tables", 'teacher = "pico/teacher"\n')
+pairs_file("pair of a plugin shadowed", '[pico]\nteacher = "pico/teacher"\nstudent = "pico/student"\n')
+pairs_file("pair of the file without its folder", '[mine]\nteacher = "pico/techer"\nstudent = "pico/student"\n')
+pairs_file("pairs file missing", "", "--pairs-file", "my-pairs.toml")
+
+
+@case("GGUF file that is none")
+def _(place):
+    place.write("model.gguf", b"no GGUF at all")
+    return given("--pair", "model.gguf:pico/student")
 
 
 @case("model folder is a file")
@@ -575,6 +606,7 @@ def place(pico, tmp_path, monkeypatch):
     shutil.copytree(pico.folder, folder, ignore=lambda _, names: set(names) & {"__pycache__", "slow-started", "runs"})
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PKT_BENCH_LOAD_PLUGINS", "")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub"))
     return Place(folder)
 
 

@@ -381,7 +381,7 @@ def prepare(request: Request, registry: Registry, store: Store, *, writes: bool)
         with findings.gathered():
             store.check_writable()
     try:
-        plan = make_plan(request, registry, store, findings)
+        plan = make_plan(request, registry, store, findings, fetch=writes)
     except PktBenchError:
         if writes and new:
             with contextlib.suppress(OSError):
