@@ -422,7 +422,8 @@ def _load_empty(ref: ModelRef) -> None:
 
     said = "configuration"
     try:
-        AutoConfig.from_pretrained(ref.path, local_files_only=True, trust_remote_code=False)
+        code = models.runs_code(ref)
+        AutoConfig.from_pretrained(ref.path, local_files_only=True, trust_remote_code=code)
         said = "tokenizer"
         models.load_tokenizer(ref)
         said = "model"
@@ -430,7 +431,7 @@ def _load_empty(ref: ModelRef) -> None:
             ref.path,
             device_map="meta",
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=code,
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
