@@ -98,7 +98,7 @@ def load(ref: ModelRef, dtype: str, device: str, spread: Spread | None = None) -
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below instead, with the names
-            **({} if spread is None else spread.arguments()),
+            **({} if spread is None else spread.arguments(_least_bytes(ref, dtype))),
         )
     except (RuntimeError, ValueError, TypeError, OSError) as error:
         first = str(error).strip().partition("\n")[0]
@@ -128,6 +128,15 @@ def weights_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
             yield name, weight
 
 
+def _least_bytes(ref: ModelRef, dtype: str) -> int:
+    """What of a model stays in memory: embedding and head, one layer, and the room that another is read into.
+
+    A model whose embedding lies on the disk says that it is nowhere, and its inputs would follow it there.
+    """
+    shape = architecture(ref)
+    return (2 * shape.vocabulary * shape.hidden + 2 * shape.layer_parameters) * (4 if dtype == "float32" else 2)
+
+
 def runs_code(ref: ModelRef) -> bool:
     """Whether the user allowed the checkpoint's own code to be run."""
     return "remote-code" in ref.consents
@@ -149,15 +158,15 @@ class Spread:
     kept_bytes: int = 0
     folder: Path | None = None
 
-    def arguments(self) -> dict[str, Any]:
-        """What transformers is told."""
+    def arguments(self, least: int) -> dict[str, Any]:
+        """What transformers is told; `least` bytes are used of the memory, however little is given."""
         from accelerate.utils import get_max_memory
 
         room = {
             place: max(0, room - (0 if place == "cpu" else self.kept_bytes)) for place, room in get_max_memory().items()
         }
         if self.host_bytes is not None:
-            room["cpu"] = min(room["cpu"], max(0, self.host_bytes))
+            room["cpu"] = min(room["cpu"], max(least, self.host_bytes))
         return {"device_map": self.device_map, "max_memory": room, "offload_folder": self.folder}
 
 
@@ -226,11 +235,12 @@ class LoadedPair:
 
     @property
     def large_teacher(self) -> bool:
-        """Whether the teacher has so many parameters that methods should read it layer by layer.
+        """Whether methods should read the teacher layer by layer: it has so many parameters, or is spread.
 
-        A rule of the checkpoint and not of the machine, so that a cell's result does not depend on where it ran.
+        A rule of the checkpoint and the request, and not of the machine, so that a cell's result does not depend on
+        where it ran.
         """
-        return parameter_count(self.pair.teacher) >= LARGE
+        return self.spread is not None or parameter_count(self.pair.teacher) >= LARGE
 
     def teacher_stream(self) -> LayerStream:
         """The teacher, read from its files one layer at a time.
