@@ -79,9 +79,13 @@ def test_nothing_found_is_nothing_raised():
 # ---------------------------------------------------------------- what a plan says
 
 
+HEADS = "heads 4 of 12 to 4 of 8"
+
+
 def test_a_plan_says_how_the_vocabularies_stand_and_what_the_records_give_away(folder):
     assert plan_of(folder).notes == (
         "pair 'pico': vocabularies: same tokenizer",
+        f"pair 'pico': shapes: layers 3 to 2, hidden size 48 to 32, feed-forward neurons 96 to 64, {HEADS}",
         "suite 'pico': overlap with test documents: none (exact prompts; 13-grams of words)",
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pkt_bench.domain import Pair
 from pkt_bench.errors import ContractError, DivergedError, IntegrityError
-from pkt_bench.models import LoadedPair, load, load_tokenizer
+from pkt_bench.models import LoadedPair, Spread, load, load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -66,14 +66,27 @@ def kind_of(folder: Path) -> Kind:
     return kind
 
 
-def load_artifact(folder: Path, pair: Pair, dtype: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_artifact(
+    folder: Path,
+    pair: Pair,
+    dtype: str,
+    device: str,
+    *,
+    teacher_dtype: str | None = None,
+    spread: Spread | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The saved student (or the teacher, for the method that is one) with its tokenizer, ready to score.
+
+    `teacher_dtype` and `spread` are the teacher's, as in `LoadedPair`.
 
     Raises:
         IntegrityError: the folder is not a whole artifact.
     """
     kind = kind_of(folder)
-    ref = pair.teacher if kind == "teacher" else pair.student
+    if kind == "teacher":
+        model = load(pair.teacher, teacher_dtype or dtype, device, spread)
+        return model, load_tokenizer(pair.teacher)
+    ref = pair.student
     model = load(ref, dtype, device)
     if (folder / TENSORS).is_file():
         from safetensors.torch import load_file

@@ -177,11 +177,12 @@ def _convert_gguf(source: Path, aside: Path) -> None:
 
 
 def _quantisation(source: Path) -> str:
-    """The type that most of a GGUF file's numbers are kept in, as GGML calls it: `Q4_1`."""
+    """The type that most numbers of a GGUF file's layers are kept in, as GGML calls it: `Q4_1`."""
     from gguf import GGUFReader
 
     numbers: dict[str, int] = {}
-    for tensor in GGUFReader(source).tensors:
+    tensors = GGUFReader(source).tensors
+    for tensor in [each for each in tensors if each.name.startswith("blk.")] or tensors:
         kind = tensor.tensor_type.name
         numbers[kind] = numbers.get(kind, 0) + int(tensor.n_elements)
     return max(numbers, key=lambda kind: numbers[kind])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pkt_bench import hub, models
 from pkt_bench.domain import Control, Estimate, Method, ModelRef, Pair, Question, Suite
-from pkt_bench.errors import RequestError
+from pkt_bench.errors import PktBenchError, RequestError
 from pkt_bench.known_models import KNOWN_MODELS, KnownModel, known
 from pkt_bench.planning import asked_pairs, chosen_settings, controls_of, suites_of, under_control
 from pkt_bench.plugins import Offer, Registry
@@ -36,14 +36,23 @@ def estimate(request: Request, registry: Registry) -> list[Need]:
     Raises:
         RequestError: a name is unknown, a setting is wrong, or there is no configuration.
     """
-    methods = registry.methods.expand(request.methods)
-    methods += controls_of(methods, request.controls, registry)
     findings = Findings()
     asked = asked_pairs(request, registry, findings)
     findings.raise_all()
     # what was typed keeps the words it was typed in
     typed = iter(text for text in request.pairs if ":" in text or "/" in text)
     pairs = [replace(pair, name=next(typed)) if was_typed else pair for pair, was_typed in asked]
+    return needs(request, registry, pairs)
+
+
+def needs(request: Request, registry: Registry, pairs: Sequence[Pair]) -> list[Need]:
+    """The needs of every method of a request on these pairs, whether their files are here or their sizes are known.
+
+    Raises:
+        RequestError: a name is unknown, a setting is wrong, or there is no configuration.
+    """
+    methods = registry.methods.expand(request.methods)
+    methods += controls_of(methods, request.controls, registry)
     return [
         need
         for pair in pairs
@@ -106,3 +115,14 @@ def known_or_read(ref: ModelRef) -> KnownModel:
             f"  Known: {', '.join(KNOWN_MODELS)}"
         )
     return KnownModel(models.architecture(ref), models.tokenizer_digest(ref))
+
+
+def parameters(ref: ModelRef) -> int | None:
+    """Numbers of a model: by its weight files, else by its sizes as they are known; None where nothing says."""
+    try:
+        located = hub.locate(ref) if ref.hub and not ref.found else ref
+        if located is not None and not (located.path / located.gguf).is_file():
+            return models.parameter_count(located)
+        return known_or_read(ref).architecture.parameters
+    except PktBenchError:
+        return None

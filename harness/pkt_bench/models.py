@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pkt_bench.checkpoints import Tensor, architecture, parameter_count, tensors, weight_bytes, weight_files
@@ -35,6 +36,7 @@ __all__ = [
     "LOOKED_AT_BYTES",
     "TOKENIZER_FILES",
     "LoadedPair",
+    "Spread",
     "StandIn",
     "Tensor",
     "architecture",
@@ -51,6 +53,7 @@ __all__ = [
     "load_tokenizer",
     "parameter_count",
     "remember",
+    "runs_code",
     "signature",
     "tensors",
     "tokenizer_digest",
@@ -58,6 +61,7 @@ __all__ = [
     "vocabulary_relation",
     "weight_bytes",
     "weight_files",
+    "weights_of",
 ]
 
 
@@ -72,8 +76,11 @@ def caveats(pair: Pair) -> tuple[str, ...]:
     return (*pair.caveats, *allowed)
 
 
-def load(ref: ModelRef, dtype: str, device: str) -> PreTrainedModel:
+def load(ref: ModelRef, dtype: str, device: str, spread: Spread | None = None) -> PreTrainedModel:
     """Loads a checkpoint in evaluation mode, in `dtype`, and refuses what transformers lets pass (trap 12).
+
+    Whole on `device`, or `spread`: then inputs go to the model's own device, and layers that lie elsewhere come to it
+    as they are called.
 
     Raises:
         IntegrityError: a weight is missing, unexpected or of another shape, or is not finite.
@@ -87,10 +94,11 @@ def load(ref: ModelRef, dtype: str, device: str) -> PreTrainedModel:
             ref.path,
             dtype=getattr(torch, dtype),
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=runs_code(ref),
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below instead, with the names
+            **({} if spread is None else spread.arguments(_least_bytes(ref, dtype))),
         )
     except (RuntimeError, ValueError, TypeError, OSError) as error:
         first = str(error).strip().partition("\n")[0]
@@ -98,23 +106,81 @@ def load(ref: ModelRef, dtype: str, device: str) -> PreTrainedModel:
             f"{ref.path} cannot be loaded: {first}\n  Configuration and weights do not fit; fetch the whole checkpoint."
         ) from error
     check_report(ref, report)
-    for name, weight in model.state_dict().items():
+    for name, weight in weights_of(model):
         if not torch.isfinite(weight).all():
             raise IntegrityError(f"{ref.path}: {name} holds NaN or infinity. Fetch the checkpoint again.")
-    return model.to(device).eval()
+    return (model.to(device) if spread is None else model).eval()
+
+
+def weights_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every parameter and buffer that is saved, by name, one after the other: those on the disk are read for it."""
+    state = model.state_dict()
+    for name in sorted(state):
+        weight = state[name]
+        if weight.is_meta:
+            from accelerate.utils import align_module_device
+
+            path, _, last = name.rpartition(".")
+            module = model.get_submodule(path)
+            with align_module_device(module, execution_device="cpu"):
+                yield name, getattr(module, last)
+        else:
+            yield name, weight
+
+
+def _least_bytes(ref: ModelRef, dtype: str) -> int:
+    """What of a model stays in memory: embedding and head, one layer, and the room that another is read into.
+
+    A model whose embedding lies on the disk says that it is nowhere, and its inputs would follow it there.
+    """
+    shape = architecture(ref)
+    return (2 * shape.vocabulary * shape.hidden + 2 * shape.layer_parameters) * (4 if dtype == "float32" else 2)
+
+
+def runs_code(ref: ModelRef) -> bool:
+    """Whether the user allowed the checkpoint's own code to be run."""
+    return "remote-code" in ref.consents
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a model that is too large for its device is spread: over devices, then memory, then the disk.
+
+    Attributes:
+        device_map: accelerate's way of choosing: `auto`, `balanced`, `sequential`.
+        host_bytes: what may lie in memory; None: what is free.
+        kept_bytes: what each device has to keep free beside accelerate's own reserve.
+        folder: where weights go that fit nowhere else; a checkpoint's own files serve where their type is the same.
+    """
+
+    device_map: str
+    host_bytes: int | None = None
+    kept_bytes: int = 0
+    folder: Path | None = None
+
+    def arguments(self, least: int) -> dict[str, Any]:
+        """What transformers is told; `least` bytes are used of the memory, however little is given."""
+        from accelerate.utils import get_max_memory
+
+        room = {
+            place: max(0, room - (0 if place == "cpu" else self.kept_bytes)) for place, room in get_max_memory().items()
+        }
+        if self.host_bytes is not None:
+            room["cpu"] = min(room["cpu"], max(least, self.host_bytes))
+        return {"device_map": self.device_map, "max_memory": room, "offload_folder": self.folder}
 
 
 def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
     """Loads the tokenizer from the checkpoint's folder alone."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(ref.path, local_files_only=True, trust_remote_code=False)
+    return AutoTokenizer.from_pretrained(ref.path, local_files_only=True, trust_remote_code=runs_code(ref))
 
 
 def fingerprint(model: torch.nn.Module) -> str:
     """BLAKE2b-128 over the names, shapes and bytes of every parameter and buffer that is saved."""
     state = hashlib.blake2b(digest_size=16)
-    for name, weight in sorted(model.state_dict().items()):
+    for name, weight in weights_of(model):
         state.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         state.update(_bytes_of(weight))
     return state.hexdigest()
@@ -138,13 +204,16 @@ class StandIn:
 class LoadedPair:
     """A pair in memory, loading each model on first touch.
 
-    `teacher` must be left as it is: its fingerprint is compared afterwards. `student` is the method's own copy.
+    `teacher` must be left as it is: its fingerprint is compared afterwards. `student` is the method's own copy. The
+    teacher may be held in another type (`teacher_dtype`), and be `spread`; the student, which is trained, never is.
     """
 
     pair: Pair
     device: str = "cpu"
     dtype: str = "float32"
     stand_in: StandIn | None = None
+    teacher_dtype: str | None = None
+    spread: Spread | None = None
     prints: dict[str, str] = field(default_factory=dict)
     load_seconds: dict[str, float] = field(default_factory=dict)
     _loading: list[float] = field(default_factory=list)
@@ -166,11 +235,12 @@ class LoadedPair:
 
     @property
     def large_teacher(self) -> bool:
-        """Whether the teacher has so many parameters that methods should read it layer by layer.
+        """Whether methods should read the teacher layer by layer: it has so many parameters, or is spread.
 
-        A rule of the checkpoint and not of the machine, so that a cell's result does not depend on where it ran.
+        A rule of the checkpoint and the request, and not of the machine, so that a cell's result does not depend on
+        where it ran.
         """
-        return parameter_count(self.pair.teacher) >= LARGE
+        return self.spread is not None or parameter_count(self.pair.teacher) >= LARGE
 
     def teacher_stream(self) -> LayerStream:
         """The teacher, read from its files one layer at a time.
@@ -186,18 +256,25 @@ class LoadedPair:
                 " set the method's stream to false"
             )
         ref = self.pair.teacher
-        return LayerStream(ref.path, weight_files(ref), self.dtype, self.device)
+        dtype = self.teacher_dtype or self.dtype
+        return LayerStream(ref.path, weight_files(ref), dtype, self.device, code=runs_code(ref))
 
     def _guarded(self, role: str, ref: ModelRef, stand_in: StandIn | None = None) -> PreTrainedModel:
         model = self._timed(role, ref).requires_grad_(requires_grad=False)
         if stand_in is not None:
+            if any(weight.is_meta for weight in model.parameters()):
+                raise ContractError(
+                    "this control changes the teacher's weights in memory, and part of them lies on the disk;"
+                    " leave --device-map out, or raise --cell-memory"
+                )
             stand_in.change(model)
         self.prints[role] = fingerprint(model)
         return model
 
     def _timed(self, role: str, ref: ModelRef) -> PreTrainedModel:
         self._loading.append(time.monotonic())
-        model = load(ref, self.dtype, self.device)
+        dtype, spread = (self.teacher_dtype, self.spread) if role == "teacher" else (None, None)
+        model = load(ref, dtype or self.dtype, self.device, spread)
         self.load_seconds[role] = time.monotonic() - self._loading[-1]
         self._loading.pop()
         return model
@@ -229,7 +306,8 @@ class LoadedPair:
         """The teacher's configuration: for whoever may not need its weights."""
         from transformers import AutoConfig
 
-        config = AutoConfig.from_pretrained(self.pair.teacher.path, local_files_only=True)
+        ref = self.pair.teacher
+        config = AutoConfig.from_pretrained(ref.path, local_files_only=True, trust_remote_code=runs_code(ref))
         return config.get_text_config()
 
     @functools.cached_property
@@ -239,9 +317,11 @@ class LoadedPair:
 
     @property
     def teacher_digest(self) -> str:
-        """What identifies the teacher's checkpoint, and what a control makes of it."""
+        """What identifies the teacher's checkpoint, what it is held in, and what a control makes of it."""
         digest = checkpoint_digest(self.pair.teacher)
-        return digest if self.stand_in is None else f"{digest} {self.stand_in.name}"
+        held = "" if self.teacher_dtype in {None, self.dtype} else f" {self.teacher_dtype}"
+        placed = "" if self.spread is None else f" spread {self.spread.device_map}"
+        return digest + held + placed + ("" if self.stand_in is None else f" {self.stand_in.name}")
 
     @property
     def student_digest(self) -> str:

@@ -326,10 +326,10 @@ def _loaded_pair(job: Job, method: Method) -> models.LoadedPair:
     """The pair of a cell; under a control, with what the control puts into its place."""
     knobs, control = job.cell.knobs, method.control
     if control is None:
-        return models.LoadedPair(job.pair, knobs.device, knobs.dtype)
+        return models.LoadedPair(job.pair, knobs.device, knobs.dtype, **_held(job))
     pair = control.pair(job.pair) if control.pair is not None else job.pair
     if (change := control.teacher) is None:
-        return models.LoadedPair(pair, knobs.device, knobs.dtype)
+        return models.LoadedPair(pair, knobs.device, knobs.dtype, **_held(job))
     code, seed = job.cell.identity["method"]["code"], job.cell.seed
 
     def put_in(teacher: Any) -> None:  # noqa: ANN401 - a PreTrainedModel
@@ -339,7 +339,27 @@ def _loaded_pair(job: Job, method: Method) -> models.LoadedPair:
             change(teacher, torch.Generator().manual_seed(seed))
 
     stand_in = models.StandIn(f"{control.name} {code} seed {seed}", put_in)
-    return models.LoadedPair(pair, knobs.device, knobs.dtype, stand_in)
+    return models.LoadedPair(pair, knobs.device, knobs.dtype, stand_in, **_held(job))
+
+
+# what the libraries take of a process
+_LIBRARIES_BYTES = 1 << 30
+
+
+def _held(job: Job) -> dict[str, Any]:
+    """How the teacher is held: in a type of its own, and spread beside the method's and the untouched student."""
+    knobs = job.cell.knobs
+    if knobs.device_map is None:
+        return {"teacher_dtype": knobs.teacher_dtype}
+    students = 2 * models.parameter_count(job.pair.student) * (4 if knobs.dtype == "float32" else 2)
+    limit, on_host = job.limits.memory_bytes, knobs.device == "cpu"
+    spread = models.Spread(
+        knobs.device_map,
+        host_bytes=None if limit is None else limit - _LIBRARIES_BYTES - (students if on_host else 0),
+        kept_bytes=0 if on_host else students,
+        folder=work_of(job, "offloaded"),
+    )
+    return {"teacher_dtype": knobs.teacher_dtype, "spread": spread}
 
 
 @dataclass
@@ -423,7 +443,9 @@ def score(job: Job, means: Means) -> Ended:
 
     def figures(folder: Path) -> None:
         try:
-            model, tokenizer = artifacts.load_artifact(folder_of(job), job.pair, knobs.dtype, knobs.device)
+            model, tokenizer = artifacts.load_artifact(
+                folder_of(job), job.pair, knobs.dtype, knobs.device, **_held(job)
+            )
             difference = _reload_difference(job, model)
         except IntegrityError:
             spoil(job)
@@ -475,7 +497,7 @@ def _what_is_scored(job: Job, files: Mapping[str, str], knobs: Knobs) -> dict[st
     """All that figures depend on."""
     identity = job.cell.identity
     kept = ("harness", "teacher", "student", "suite", "data_hash", "prompt_hash", "tasks", "scorer", "libraries")
-    names = ("device", "dtype", "device_map", "scorer", "batch_size", "threads", "limit")
+    names = ("device", "dtype", "teacher_dtype", "device_map", "scorer", "batch_size", "threads", "limit")
     knobs_of = {name: getattr(knobs, name) for name in names}
     also = identity.get("also_score", [])
     return {"files": dict(files), "knobs": knobs_of, "also_score": also, **{name: identity[name] for name in kept}}
@@ -501,7 +523,10 @@ def _check_code(job: Job, registry: plugins.Registry) -> None:
 
 def _check_checkpoints(job: Job) -> None:
     for role, ref in (("teacher", job.pair.teacher), ("student", job.pair.student)):
-        if job.signatures.get(role) == models.signature(ref):
+        seen = models.signature(ref)
+        if job.signatures.get(role) == seen:
+            # nobody has touched it since its digest was taken: it need not be read again
+            models.remember(ref, seen, job.cell.identity[role]["digest"])
             continue
         if models.checkpoint_digest(ref) != job.cell.identity[role]["digest"]:
             raise IntegrityError(

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pkt_bench import mirrors, models, pairs_file, preflight, resolving, task_suites
+from pkt_bench import matching, mirrors, models, pairs_file, preflight, resolving, task_suites
 from pkt_bench.data import cut, data_digest
 from pkt_bench.domain import (
     Cell,
@@ -451,11 +451,15 @@ def _assemble(
         *(warning for suite in suites for warning in preflight.missing_data(suite.item)),
         *_vocabulary_warnings(pairs),
         *(f"pair '{pair.name}': {caveat}" for pair in pairs for caveat in pair.caveats),
-        *preflight.memory_warnings(pairs, request.dtype, request.limits),
+        *preflight.memory_warnings(
+            pairs,
+            request.dtype,
+            request.limits,
+            teacher_dtype=request.teacher_dtype,
+            spread=request.device_map is not None,
+        ),
     ]
-    vocabularies = (
-        f"pair '{pair.name}': vocabularies: {models.vocabulary_relation(pair.teacher, pair.student)}" for pair in pairs
-    )
+    matches = (f"pair '{pair.name}': {line}" for pair in pairs for line in matching.match(pair).lines())
     return Plan(
         tuple(jobs),
         tuple(done),
@@ -463,7 +467,7 @@ def _assemble(
         tuple(warnings),
         request,
         left=tuple(left),
-        notes=(*vocabularies, *map(str, overlaps)),
+        notes=(*matches, *map(str, overlaps)),
         overlaps=overlaps,
     )
 

@@ -19,7 +19,7 @@ import yaml
 
 from pkt_bench import mirrors, models, task_suites
 from pkt_bench.data import data_digest
-from pkt_bench.domain import SPLITS, CellLimits, Job, ModelRef, Pair, Suite, Task
+from pkt_bench.domain import SPLITS, Architecture, CellLimits, Job, ModelRef, Pair, Suite, Task
 from pkt_bench.errors import PktBenchError, RequestError, StorageError, UnavailableError, together
 from pkt_bench.spans import size as _size
 
@@ -247,11 +247,12 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         first = str(error).strip().splitlines()[0].rstrip(".")
         raise UnavailableError(
-            f"--device {device}: {first}.\n  Seen: {_devices()}. Use --device cpu, or a machine that has one."
+            f"--device {device}: {first}.\n  Seen: {devices()}. Use --device cpu, or a machine that has one."
         ) from None
 
 
-def _devices() -> str:
+def devices() -> str:
+    """The devices that torch sees, in words."""
     import torch
 
     seen = ["cpu"]
@@ -308,14 +309,26 @@ def check_disk(jobs: Sequence[Job], saving: int, out: Path, free: int | None = N
     raise StorageError(f"{said}.\n  Make room, or name another folder with --out.")
 
 
-def memory_warnings(pairs: Iterable[Pair], dtype: str, limits: CellLimits, machine: int | None = None) -> Iterator[str]:
-    """Says which model alone has more bytes than a cell may hold, or than the machine has."""
-    width = 4 if dtype == "float32" else 2
+def memory_warnings(
+    pairs: Iterable[Pair],
+    dtype: str,
+    limits: CellLimits,
+    machine: int | None = None,
+    *,
+    teacher_dtype: str | None = None,
+    spread: bool = False,
+) -> Iterator[str]:
+    """Says which model alone has more bytes than a cell may hold, or than the machine has.
+
+    A teacher held in a type of its own counts in that one; one that is `spread` does not count.
+    """
+    widths = {"float32": 4}
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if machine is None else machine
     for pair in pairs:
-        largest = max((pair.teacher, pair.student), key=models.parameter_count)
-        needed = models.parameter_count(largest) * width
-        what = f"pair '{pair.name}': {largest.name or largest.path.name} takes {_size(needed)} in {dtype}"
+        held = [(pair.student, dtype), *([] if spread else [(pair.teacher, teacher_dtype or dtype)])]
+        sizes = [(models.parameter_count(ref) * widths.get(kind, 2), ref.label, kind) for ref, kind in held]
+        needed, label, kind = max(sizes)
+        what = f"pair '{pair.name}': {label} takes {_size(needed)} in {kind}"
         if needed > total:
             yield f"{what}, and this machine has {_size(total)}; methods that read it layer by layer may do"
         elif limits.memory_bytes is not None and needed > limits.memory_bytes:
@@ -336,11 +349,15 @@ def fitting_batch(pair: Pair, device: str, dtype: str) -> int:
     fits = []
     for ref in (pair.teacher, pair.student):
         shape = models.architecture(ref)
-        per_token = 2 * shape.layers * shape.kv_heads * shape.head_dim * width
-        per_token += 4 * (2 * (2 * shape.hidden + shape.ffn) + shape.vocabulary)
         left = room / 2 - shape.parameters * width
-        fits.append(max(1, int(left // (per_token * DOCUMENT_TOKENS))))
+        fits.append(max(1, int(left // (token_bytes(shape, width) * DOCUMENT_TOKENS))))
     return min(1 << min(fits).bit_length() - 1, LARGEST_BATCH.get(device, 64))
+
+
+def token_bytes(shape: Architecture, width: int) -> int:
+    """Bytes of one token of a scoring batch: keys and values of `width` bytes, hidden states and logits in float32."""
+    kept = 2 * shape.layers * shape.kv_heads * shape.head_dim * width
+    return kept + 4 * (2 * (2 * shape.hidden + shape.ffn) + shape.vocabulary)
 
 
 def device_bytes(device: str) -> int:
@@ -439,7 +456,8 @@ def _load_empty(ref: ModelRef) -> None:
 
     said = "configuration"
     try:
-        AutoConfig.from_pretrained(ref.path, local_files_only=True, trust_remote_code=False)
+        code = models.runs_code(ref)
+        AutoConfig.from_pretrained(ref.path, local_files_only=True, trust_remote_code=code)
         said = "tokenizer"
         models.load_tokenizer(ref)
         said = "model"
@@ -447,7 +465,7 @@ def _load_empty(ref: ModelRef) -> None:
             ref.path,
             device_map="meta",
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=code,
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,

@@ -41,12 +41,14 @@ class Passage:
 class LayerStream:
     """A decoder-only checkpoint, opened layer by layer. Opening it reads names alone.
 
+    With `code`, the model is built by the code in its folder, which the user allowed.
+
     Attributes:
         config: the model's configuration.
         layers: how many layers it has.
     """
 
-    def __init__(self, folder: Path, files: list[Path], dtype: str, device: str) -> None:
+    def __init__(self, folder: Path, files: list[Path], dtype: str, device: str, *, code: bool = False) -> None:
         from safetensors import safe_open
         from transformers import AutoConfig
 
@@ -56,7 +58,8 @@ class LayerStream:
         for file in files:
             with safe_open(file, "pt") as content:
                 self._files |= dict.fromkeys(content.keys(), file)
-        self.config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
+        self._code = code
+        self.config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=code)
         self.layers: int = self.config.num_hidden_layers
         _return_large_blocks()
 
@@ -66,7 +69,9 @@ class LayerStream:
         from transformers import AutoModelForCausalLM
 
         with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(self.config, dtype=self.dtype)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                self.config, dtype=self.dtype, trust_remote_code=self._code
+            )
         model.requires_grad_(requires_grad=False).eval()
         self._load_outside(model)
         return model

@@ -17,6 +17,7 @@ from pkt_bench.cli.cache import cache
 from pkt_bench.cli.compact import compact
 from pkt_bench.cli.compare import compare
 from pkt_bench.cli.completion import answering
+from pkt_bench.cli.doctor import doctor
 from pkt_bench.cli.export import export
 from pkt_bench.cli.import_ import import_
 from pkt_bench.cli.ls import ls
@@ -48,6 +49,7 @@ app.command()(compare)
 app.command()(report)
 app.command()(compact)
 app.command()(verify)
+app.command()(doctor)
 app.command()(merge)
 app.command()(publish)
 app.command()(export)

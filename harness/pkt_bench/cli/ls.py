@@ -14,7 +14,7 @@ from pkt_bench.cli import completion
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pkt_bench.domain import Suite
+    from pkt_bench.domain import ModelRef, Pair, Suite
     from pkt_bench.plugins import Offer
 
 ls = typer.Typer(no_args_is_help=True, help="List what is installed, or what a run folder holds.")
@@ -64,29 +64,69 @@ def controls(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: 
 
 
 @ls.command()
-def pairs(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: A002 - the flag's name
-    """The (teacher, student) pairs that are installed."""
-    from pkt_bench import models, plugins
-    from pkt_bench.errors import PktBenchError
+def pairs(
+    plugin: Plugin = None,
+    pairs_file: Annotated[
+        Path | None,
+        typer.Option("--pairs-file", metavar="FILE.toml", help="Pairs of your own. (default: ./pairs.toml)"),
+    ] = None,
+    format: Format = "table",  # noqa: A002 - the flag's name
+) -> None:
+    """The (teacher, student) pairs there are: memory of both models' weights, and of tuning all of the student."""
+    from pkt_bench import pairs_file as own_pairs
+    from pkt_bench import plugins
+    from pkt_bench.errors import RequestError, together
     from pkt_bench.tui.listing import show
 
-    rows = []
-    for offer in plugins.load(plugin or ()).pairs:
-        pair = offer.item
-        try:
-            sizes = [f"{models.parameter_count(ref):,}" for ref in (pair.teacher, pair.student)]
-        except PktBenchError:
-            sizes = ["not here", "not here"]
-        rows.append(
-            {
-                "pair": pair.name,
-                "teacher parameters": sizes[0],
-                "student parameters": sizes[1],
-                "summary": pair.summary,
-                "distribution": f"{offer.distribution} {offer.version}",
-            }
-        )
+    offers = list(plugins.load(plugin or ()).pairs)
+    own, wrong = own_pairs.read(pairs_file, {offer.item.name for offer in offers})
+    if wrong:
+        raise RequestError(together(map(str, wrong)))
+    rows = [_pair(offer.item, f"{offer.distribution} {offer.version}") for offer in offers]
+    rows += [_pair(pair, str(pairs_file or own_pairs.HERE)) for pair in own.values()]
     show("pairs", rows, format)
+
+
+def _pair(pair: Pair, source: str) -> dict[str, Any]:
+    from pkt_bench import estimating
+
+    sizes = [estimating.parameters(ref) for ref in (pair.teacher, pair.student)]
+    both = None if None in sizes else sum(size or 0 for size in sizes)
+    student = sizes[1]
+    return {
+        "pair": pair.name,
+        "teacher": _typed(pair.teacher),
+        "teacher parameters": sizes[0],
+        "student": _typed(pair.student),
+        "student parameters": student,
+        # 4 and 2 bytes a parameter of both; gradient and AdamW's two moments, 12 of the student's
+        "float32 GB": _gigabytes(4, both),
+        "bfloat16 GB": _gigabytes(2, both),
+        "tuning GB": _gigabytes(12, student),
+        "here": "yes" if all(_is_here(ref) for ref in (pair.teacher, pair.student)) else "no",
+        "suites": ", ".join(pair.suites),
+        "licence": pair.licence,
+        "summary": pair.summary,
+        "distribution": source,
+    }
+
+
+def _typed(ref: ModelRef) -> str:
+    from pkt_bench import hub
+
+    return hub.spelled(ref) if ref.hub else ref.label
+
+
+def _is_here(ref: ModelRef) -> bool:
+    from pkt_bench import hub
+
+    if ref.hub and not ref.found:
+        return hub.locate(ref) is not None
+    return (ref.path / (ref.gguf or "config.json")).is_file()
+
+
+def _gigabytes(width: int, parameters: int | None) -> float | None:
+    return None if parameters is None else float(f"{width * parameters / 1e9:.3g}")
 
 
 @ls.command()
