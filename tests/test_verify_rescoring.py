@@ -14,10 +14,10 @@ TASK = "tiny_arithmetic"
 
 @pytest.fixture(scope="module")
 def documents():
-    from pkt_bench import scoring
+    from pkt_bench import lm_tasks
 
     suite = plugins.load().suites.get("arithmetic").item
-    task = scoring.task_manager(str(suite.task_path)).load(TASK)["tasks"][TASK]
+    task = lm_tasks.load(suite, suite.tasks[0])["tasks"][TASK]
     return [(rescoring.document_hash(each), str(task.doc_to_target(each)).strip()) for each in list(task.eval_docs)[:4]]
 
 
