@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pkt_bench import integrity, plugins, scoring
+from pkt_bench import integrity, plugins
 from pkt_bench.domain import Health, Knobs, digest_of
 from pkt_bench.errors import IntegrityError, RequestError
 from pkt_bench.exchange.exporting import export
@@ -30,6 +30,7 @@ def evaluated(tmp_path_factory):
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     registry = plugins.load()
@@ -43,7 +44,7 @@ def evaluated(tmp_path_factory):
             batch_size=16,
         ),
         tasks=list(TASKS),
-        task_manager=scoring.task_manager(str(suite.task_path)),
+        task_manager=TaskManager(include_path=str(suite.task_path), include_defaults=False),
         num_fewshot=0,
         limit=5,
         log_samples=True,

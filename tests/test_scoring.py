@@ -31,7 +31,8 @@ def test_the_figures_are_those_of_a_plain_lm_eval_run(loaded, suite):
     manager = TaskManager(include_path=str(suite.task_path), include_defaults=False)
     plain = simple_evaluate(model=lm, tasks=["pico"], task_manager=manager)
 
-    scores, items = score(loaded.student, loaded.tokenizer, suite, Knobs())
+    found = score(loaded.student, loaded.tokenizer, suite, Knobs())
+    scores, items = found.scores, found.items
 
     assert scores[0].value == plain["results"]["pico"]["acc,none"]
     assert scores[0].stderr == plain["results"]["pico"]["acc_stderr,none"]
@@ -47,13 +48,14 @@ def test_scoring_starts_no_process(loaded, suite, monkeypatch):
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
 
-    scores, _ = score(loaded.student, loaded.tokenizer, suite, Knobs())
+    scores = score(loaded.student, loaded.tokenizer, suite, Knobs()).scores
 
     assert scores[0].n == 4
 
 
 def test_the_limit_takes_the_first_documents(loaded, suite):
-    scores, items = score(loaded.student, loaded.tokenizer, suite, Knobs(limit=2))
+    found = score(loaded.student, loaded.tokenizer, suite, Knobs(limit=2))
+    scores, items = found.scores, found.items
 
     assert scores[0].n == 2
     assert [item.doc_id for item in items] == [0, 1]
@@ -89,7 +91,8 @@ def test_the_hash_of_a_task_does_not_depend_on_where_its_files_lie(loaded, suite
     edited = dataclasses.replace(suite, task_path=tmp_path / "edited", test_prompts=list)
 
     here, there, other = (
-        score(loaded.student, loaded.tokenizer, each, Knobs(limit=1))[0][0].task_hash for each in (suite, moved, edited)
+        score(loaded.student, loaded.tokenizer, each, Knobs(limit=1)).scores[0].task_hash
+        for each in (suite, moved, edited)
     )
 
     assert here == there

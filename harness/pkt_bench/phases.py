@@ -353,8 +353,8 @@ class _Oracle:
 
     def __call__(self, student: Any) -> float:  # noqa: ANN401 - a PreTrainedModel
         self.asked = True
-        scores, _ = scoring.score(student, self.loaded.tokenizer, self.suite, self.knobs)
-        headline = next(s for s in scores if s.headline and s.task == self.suite.tasks[0].name)
+        found = scoring.score(student, self.loaded.tokenizer, self.suite, self.knobs)
+        headline = next(s for s in found.scores if s.headline and s.task == self.suite.tasks[0].name)
         if headline.value is None:
             raise ContractError(f"the test score of suite '{self.suite.name}' is no number")
         return headline.value if headline.higher_is_better else -headline.value
@@ -431,17 +431,18 @@ def score(job: Job, means: Means) -> Ended:
         means.report("score", None)
         # from here on, and not while loading, less at once may help
         means.batched(size)
-        found = [scoring.score(model, tokenizer, suite, knobs) for suite in suites]
+        found = scoring.together(scoring.score(model, tokenizer, suite, knobs) for suite in suites)
         write_scored(
             folder,
             Scored(
-                scores=tuple(score for scores, _ in found for score in scores),
-                items=tuple(item for _, items in found for item in items),
+                scores=found.scores,
+                items=found.items,
                 seconds=time.monotonic() - started,
                 cpu_seconds=time.process_time() - cpu_started,
                 peak_rss_bytes=environment.peak_rss_bytes(),
                 reload_difference=difference,
                 batch_size=size,
+                scoring=found.how,
             ),
         )
 

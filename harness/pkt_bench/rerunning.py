@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench import artifacts, environment, lm_tasks, models, scoring
+from pkt_bench import artifacts, environment, lm_tasks, models, reports, scoring
 from pkt_bench.errors import PktBenchError
 from pkt_bench.integrity import Fault
 from pkt_bench.rescoring import Judges, Rescored, fault_of
@@ -94,14 +94,10 @@ def _ask(
         add_bos_token=suite.prompt.bos and tokenizer.bos_token_id is not None,
     )
     task = replace(judges.task_of(row["task"]), shots=row["shots"])
-    report = scoring.run_task(lm, lm_tasks.load(suite, task), row["shots"], documents=documents)
+    report = scoring.run_task(lm, lm_tasks.load(suite, task), task.name, task.shots, documents=documents)
     return {
-        (int(sample["doc_id"]), metric, sample["filter"]): (
-            json.loads(json.dumps(sample["filtered_resps"], default=str)),
-            float(sample[metric]) if isinstance(sample[metric], int | float) else None,
-        )
-        for sample in report["samples"][row["task"]]
-        for metric in sample["metrics"]
+        (document, metric, filter_): (said, worth)
+        for document, metric, filter_, said, worth in reports.responses(report)
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,11 @@ class Rescored:
 
 @dataclass(frozen=True)
 class _Judge:
-    """A task with its documents, as installed here."""
+    """A task with its documents, as installed here; of a group, the documents of all its tasks."""
 
-    task: Any
-    documents: Any
+    documents: Sequence[Any]
+    tasks: Sequence[Any]
+    """For each document the task it belongs to."""
 
 
 def rescore(runs: pa.Table, items: pa.Table, *, sample: int | None, seed: int) -> Rescored:
@@ -71,7 +72,7 @@ def rescore(runs: pa.Table, items: pa.Table, *, sample: int | None, seed: int) -
         try:
             if same not in known:
                 responses = json.loads(item["response"])
-                known[same] = judge.task.process_results(judge.documents[item["doc_id"]], responses)
+                known[same] = judge.tasks[item["doc_id"]].process_results(judge.documents[item["doc_id"]], responses)
             value = known[same].get(item["metric"])
         except Exception as error:  # noqa: BLE001 - a suite's own code judges, on a response that may be anything
             words = f"not scored again: {item['task']} cannot judge what is stored ({type(error).__name__}: {error})"
@@ -128,12 +129,18 @@ class Judges:
                 self._suites[task] = self._shelf.get(f"{LM_EVAL}/{task}")
             if judged_by != scoring_hash(suite_identity(self._suites[task])["suite"]):
                 return f"not scored again: {task} was judged by other task files or code than those installed here"
-            loaded = lm_tasks.load(self._suites[task].item, self.task_of(task))["tasks"][task]
+            loaded = lm_tasks.load(self._suites[task].item, self.task_of(task))
         except RequestError:
             return f"not scored again: no suite installed here has the task {task}"
         except UnavailableError as error:
             return f"not scored again: {task} cannot be had here: {' '.join(str(error).split())}"
-        return _Judge(loaded, list(loaded.eval_docs))
+        parts = [loaded["tasks"][task]] if task in loaded["tasks"] else loaded["groups"][task].get_all_tasks()
+        if task in loaded["groups"] and not all(
+            each.weight_by_size for each in loaded["groups"][task].aggregate_metric_list
+        ):
+            return f"not scored again: {task} is the mean of its tasks' figures, which are no answers"
+        documents = [(part, document) for part in parts for document in part.eval_docs]
+        return _Judge([document for _, document in documents], [part for part, _ in documents])
 
 
 def _document_fault(judge: _Judge, item: Mapping[str, Any], row: Mapping[str, Any]) -> Fault | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from pkt_bench.sandbox import Refusal, Sandbox, probe
 from pkt_bench.sandbox.backends import DEFAULT_BACKENDS
+from sandbox.targets import Range
 
 _BY_NAME = {each.name: each for each in DEFAULT_BACKENDS}
 
@@ -17,3 +21,10 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
     if isinstance(found, Refusal):
         pytest.skip(f"{request.param}: {found.backends[0].why}")
     return found
+
+
+@pytest.fixture
+def aim(tmp_path: Path) -> Iterator[Range]:
+    there = Range(tmp_path)
+    yield there
+    there.close()

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pkt_bench.sandbox import Limits
+from pkt_bench.sandbox import Limits, nurseries
 from pkt_bench.sandbox.judge import judge_in
 
 HONEST = {
@@ -196,20 +196,24 @@ def test_a_walk_over_a_set_of_strings_is_the_same_in_every_run(sandbox):
 
 
 class Slow:
-    """A backend whose child takes its time to start."""
+    """A backend whose interpreter takes its time to start."""
 
     name = "slow"
 
     def __init__(self, backend):
         self.charter = backend.charter
+        self.settling = backend.settling
         self._command = backend.command
 
-    def command(self, folder, limits):
-        return ["/bin/sh", "-c", 'sleep 1.2; exec "$@"', "sh", *self._command(folder, limits)]
+    def command(self, base):
+        return ["/bin/sh", "-c", 'sleep 1.2; exec "$@"', "sh", *self._command(base)]
 
 
 def test_wall_time_is_not_charged_for_starting_the_interpreter(sandbox):
-    verdict = judge_in(Slow(sandbox.backend), "def f(): return 1", "f", [((), 1)], Limits(wall_seconds=1.0))
+    slow = Slow(sandbox.backend)
+
+    verdict = judge_in(slow, "def f(): return 1", "f", [((), 1)], Limits(wall_seconds=1.0))
+    nurseries.close(slow)
 
     assert verdict.passed
     assert verdict.seconds > 1.2

@@ -8,107 +8,18 @@ at from outside as well.
 # ruff: noqa: E501, ISC004 (a program is one literal, however long)
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from pkt_bench.sandbox import Limits
+from pkt_bench.sandbox import Limits, nurseries
 from pkt_bench.sandbox.conversation import Child
-
-TIGHT = Limits(wall_seconds=3.0, cpu_seconds=2.0, memory_bytes=256 * 1024**2, file_bytes=1024**2)
-
-ATTEMPT = """
-def f(x):
-    import os, sys
-    try:
-        {attack}
-    except (OSError, ValueError):  # setrlimit turns "not permitted" into a ValueError
-        return "held"
-    return "escaped: " + repr(locals().get("got"))
-"""
-
-
-class Range:
-    """What there is to attack."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.secret = folder / "secret.txt"
-        self.secret.write_text("expected answers")
-        self.secret.chmod(0o600)
-        self.owned = folder / "owned"
-        self.owned.mkdir()
-        (self.owned / "keep").write_text("keep")
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.setblocking(False)
-        self.local = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.local.bind(str(folder / "dgram.sock"))
-        self.local.setblocking(False)
-        self.abstract = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.abstract.bind(f"\0pkt-bench-test-{os.getpid()}")
-        self.abstract.listen(1)
-        self.abstract.setblocking(False)
-        self.victim = subprocess.Popen([shutil.which("sleep") or "sleep", "120"], env={"HF_TOKEN": "hf_secret"})
-        self.before = self._state()
-
-    def _state(self) -> list[tuple]:
-        return sorted(
-            (str(each), each.stat().st_mode, each.stat().st_size, each.stat().st_mtime_ns, each.stat().st_uid)
-            for each in self.folder.rglob("*")
-        )
-
-    def unharmed(self) -> list[str]:
-        """What went wrong, in words; empty when nothing did."""
-        wrong = []
-        if self._state() != self.before or self.secret.read_text() != "expected answers":
-            wrong.append("a file was touched")
-        for name, listener in (("tcp", self.listener), ("abstract", self.abstract)):
-            try:
-                listener.accept()[0].close()
-                wrong.append(f"{name} listener was reached")
-            except BlockingIOError:
-                pass
-        with contextlib.suppress(BlockingIOError):
-            wrong.append(f"socket file received {self.local.recv(100)!r}")
-        if self.victim.poll() is not None:
-            wrong.append("the other process was killed")
-        return wrong
-
-    def close(self) -> None:
-        self.victim.kill()
-        self.victim.wait()
-        for each in (self.listener, self.local, self.abstract):
-            each.close()
-
-
-@pytest.fixture
-def aim(tmp_path):
-    there = Range(tmp_path)
-    yield there
-    there.close()
-
-
-def numbers(aim: Range) -> dict[str, object]:
-    """What an attack may be told about its targets."""
-    return {
-        "secret": str(aim.secret),
-        "folder": str(aim.folder),
-        "owned": str(aim.owned),
-        "port": aim.listener.getsockname()[1],
-        "dgram": str(aim.folder / "dgram.sock"),
-        "abstract": f"\0pkt-bench-test-{os.getpid()}",
-        "victim": aim.victim.pid,
-        "parent": os.getpid(),
-    }
-
+from sandbox.targets import ATTEMPT, TIGHT, numbers
 
 # Each is one statement (or several on one line) that raises OSError when refused.
 REFUSED = {
@@ -254,6 +165,25 @@ def test_an_attack_by_raw_system_calls_is_refused(name, sandbox, aim):
     assert aim.unharmed() == []
 
 
+def folders_left(sandbox) -> list[str]:
+    """Folders of candidates that are still there."""
+    base = Path(nurseries.nursery_of(sandbox.backend).base)
+    base.chmod(0o700)
+    found = [each.name for each in base.iterdir()]
+    base.chmod(0o300)
+    return found
+
+
+def children_left(sandbox) -> list[str]:
+    """Processes that the nursery has forked and that are still there."""
+    found, waiting = [], [str(nurseries.nursery_of(sandbox.backend).pid)]
+    while waiting:
+        for each in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
+            waiting += each.read_text().split()
+            found += each.read_text().split()
+    return found[2 if sandbox.name == "bwrap" else 0 :]  # bwrap's own second process, and the nursery
+
+
 # Programs that do not give up politely: reason(s) they may end with.
 ENDED = {
     "loops forever": ("def f(): \n    while True: pass", {"timeout"}),
@@ -351,12 +281,10 @@ ENDED = {
 
 
 @pytest.mark.parametrize("name", ENDED)
-def test_a_program_that_runs_wild_is_ended_within_its_limits(name, sandbox, aim, tmp_path_factory, monkeypatch):
+def test_a_program_that_runs_wild_is_ended_within_its_limits(name, sandbox, aim):
     program, reasons = ENDED[name]
     wall_seconds = 0.3 if "timeout" in reasons else 8.0  # a busy machine must not turn the other ends into this one
     limits = Limits(wall_seconds=wall_seconds, cpu_seconds=8.0, memory_bytes=256 * 1024**2, file_bytes=1024**2)
-    folders = tmp_path_factory.mktemp("folders")
-    monkeypatch.setattr(tempfile, "tempdir", str(folders))
 
     started = time.monotonic()
     verdict = sandbox.judge(program, "f", [((), "never")], limits)
@@ -366,7 +294,7 @@ def test_a_program_that_runs_wild_is_ended_within_its_limits(name, sandbox, aim,
     assert verdict.reason in reasons, verdict
     assert took < 20
     assert aim.unharmed() == []
-    assert list(folders.iterdir()) == []
+    assert folders_left(sandbox) == []
 
 
 # Each wants `f(n)` to be taken for n + 1 without computing it.
@@ -500,20 +428,10 @@ def test_the_candidate_is_given_no_descriptor_of_the_harness(sandbox, aim):
     assert verdict.passed, verdict.detail
 
 
-def innermost(pid: int) -> int:
-    """The candidate's process: the last of a line of only children."""
-    while found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        pid = int(found[-1])
-    return pid
-
-
 def test_the_candidate_holds_no_capability_and_can_gain_none(sandbox):
-    limits = Limits()
-    backend = sandbox.backend
-
-    with Child(lambda folder: backend.command(folder, limits), limits) as child:
-        child.confine(backend.charter(child.folder, limits))
-        status = Path(f"/proc/{innermost(child._process.pid)}/status").read_text()
+    with Child(sandbox.backend, Limits()) as child:
+        child.confine()
+        status = Path(f"/proc/{child.pid}/status").read_text()
 
     lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert [int(lines[each], 16) for each in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
@@ -557,7 +475,8 @@ def test_the_candidate_dies_with_a_judge_that_is_killed(sandbox, tmp_path):
             "from pkt_bench.sandbox import Limits\nfrom pkt_bench.sandbox.judge import judge_in\n"
             "backend, = [b for b in all if b.name == sys.argv[1]]\n"
             "print('up', flush=True)\n"
-            "judge_in(backend, 'import time; time.sleep(60)', 'f', [((), 1)], Limits(wall_seconds=60.0))",
+            'program = \'import time; open("up", "w").close(); time.sleep(60)\'\n'
+            "judge_in(backend, program, 'f', [((), 1)], Limits(wall_seconds=60.0))",
             sandbox.name,
         ],
         env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -565,11 +484,13 @@ def test_the_candidate_dies_with_a_judge_that_is_killed(sandbox, tmp_path):
     )
     judge.stdout.readline()
     deadline = time.monotonic() + 20
-    children = []
-    while not children and time.monotonic() < deadline:
-        time.sleep(0.2)
-        children = [pid for pid in alive(f"HOME={tmp_path}/pkt-bench-candidate-") if pid != judge.pid]
-    time.sleep(0.3)  # let it lock itself in
+    up = []
+    while not up and time.monotonic() < deadline:
+        time.sleep(0.05)
+        for base in tmp_path.glob("*/each"):
+            base.chmod(0o700)  # so that it can be listed
+            up += base.glob("*/up")
+    children = alive(f"HOME={tmp_path}/pkt-bench-candidates-")
 
     judge.kill()
     judge.wait()
@@ -578,17 +499,17 @@ def test_the_candidate_dies_with_a_judge_that_is_killed(sandbox, tmp_path):
     while (left := [pid for pid in children if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
         time.sleep(0.05)
 
-    assert children, "the candidate never started"
+    assert up, "the candidate never started"
+    assert len(children) >= 2
     assert left == []
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-def test_nothing_of_a_timed_out_candidate_is_left(sandbox, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def test_nothing_of_a_timed_out_candidate_is_left(sandbox):
     program = "import time\nopen('left', 'w').write('x')\ndef f(): time.sleep(60)"
 
     verdict = sandbox.judge(program, "f", [((), 1)], Limits(wall_seconds=0.2))
 
     assert verdict.reason == "timeout"
-    assert list(tmp_path.iterdir()) == []
-    assert alive(f"HOME={tmp_path}/pkt-bench-candidate-") == []
+    assert folders_left(sandbox) == []
+    assert children_left(sandbox) == []

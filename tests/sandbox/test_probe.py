@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pkt_bench.errors import UnavailableError
-from pkt_bench.sandbox import Limits, NoSandboxError, Refusal, Sandbox, Unfit, judge_code, probe
+from pkt_bench.sandbox import Limits, NoSandboxError, Refusal, Sandbox, Unfit, judge_code, nurseries, probe
 from pkt_bench.sandbox.backends import DEFAULT_BACKENDS, Lockdown
 from pkt_bench.sandbox.inside import seccomp, syscalls
 from pkt_bench.sandbox.probe import self_test
@@ -29,6 +29,9 @@ class Missing(Lockdown):
 class Leaky(Lockdown):
     """Everything of lockdown but Landlock: files are open."""
 
+    def settling(self, base):
+        return {"landlock": False}
+
     name = "leaky"
     remedy = "mend it"
 
@@ -40,7 +43,7 @@ class Broken(Lockdown):
     name = "broken"
     remedy = "start it"
 
-    def command(self, folder, limits):
+    def command(self, base):
         return [sys.executable, "-c", "raise SystemExit('no such luck')"]
 
 
@@ -65,7 +68,10 @@ def test_a_backend_that_is_missing_is_passed_over_for_the_next(sandbox):
 
 @needs_lockdown
 def test_a_backend_that_leaks_is_refused_with_what_leaked():
-    held, failures = self_test(Leaky())
+    leaky = Leaky()
+
+    held, failures = self_test(leaky)
+    nurseries.close(leaky)
 
     assert held == 8
     assert [each.split(":")[0] for each in failures] == [

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pkt_bench import scoring
+from pkt_bench import reports
 from pkt_bench.domain import Item
 from pkt_bench.errors import RequestError, StorageError
 from pkt_bench.exchange.lm_eval_writer import OURS, samples_name
@@ -190,7 +190,7 @@ def _scores(path: Path, found: _Results) -> Iterator[tuple[Figure, dict[str, Any
                     "n": found.counts[task].effective,
                     "higher_is_better": found.higher_is_better[task].get(metric),
                     "task_version": str(found.versions[task]),
-                    "task_hash": scoring.config_hash(found.configs[task]),
+                    "task_hash": reports.config_hash(found.configs[task]),
                     "shots": found.shots[task],
                     "limit": _limit(found.config.get("limit"), found.counts[task].effective),
                     "device": _word(found.config.get("device")),

@@ -1,7 +1,7 @@
 """The ways to hold a candidate, strongest first: what each needs, how it starts the child, how to get it.
 
-Both end in the same child (`inside/session.py`), which puts itself under rlimits and the system call filter
-and drops its capabilities. They differ in what hides the file system and the network:
+Both start a nursery (`inside/nursery.py`), whose children (`inside/session.py`) put themselves under rlimits and the
+system call filter, without capabilities. They differ in what hides the file system and the network:
 
     bwrap      namespaces made by bubblewrap: nothing is there but the interpreter and the candidate's folder
     lockdown   Landlock: no binary, no root, no user namespace; also works inside most containers
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .inside import syscalls
-from .interpreter import FLAGS, Interpreter, NoInterpreterError, interpreter
+from .interpreter import FLAGS, NoInterpreterError, interpreter
 from .limits import Limits
 
 _INSIDE = Path(__file__).resolve().parent / "inside"
@@ -40,12 +40,16 @@ class Backend(Protocol):
         """What it stands on, for the record of a run."""
         ...
 
-    def command(self, folder: str, limits: Limits) -> list[str]:
-        """The command line that becomes the child, whose own folder on this side is `folder`."""
+    def command(self, base: str) -> list[str]:
+        """The command line that becomes the nursery, whose children have their folders in `base`."""
+        ...
+
+    def settling(self, base: str) -> dict[str, Any]:
+        """What the nursery is told to lock itself in with."""
         ...
 
     def charter(self, folder: str, limits: Limits) -> dict[str, Any]:
-        """What the child is told to lock itself in with."""
+        """What a child is told to lock itself in with, beyond what it has of the nursery."""
         ...
 
 
@@ -74,18 +78,18 @@ class Lockdown:
 
         return f"Landlock ABI {landlock.abi()}"
 
-    def command(self, folder: str, limits: Limits) -> list[str]:  # noqa: ARG002 the interface's
+    def command(self, base: str) -> list[str]:  # noqa: ARG002 the interface's
         """The bare interpreter."""
         return [interpreter().executable, *FLAGS, str(_INSIDE / "start.py")]
 
+    def settling(self, base: str) -> dict[str, Any]:
+        """Landlock on the interpreter's files, each by itself, and the folder of all folders."""
+        found = interpreter()
+        return {"landlock": True, "readable": [*found.library_parts, *found.shared_files], "base": base}
+
     def charter(self, folder: str, limits: Limits) -> dict[str, Any]:
-        """Landlock on the interpreter's files and the candidate's folder."""
-        return _charter(limits) | {
-            "landlock": True,
-            "parent_pid": os.getpid(),
-            "own_folder": folder,
-            "readable": _readable(interpreter()),
-        }
+        """Landlock once more, which leaves of the folder of all folders the candidate's own."""
+        return _charter(folder, limits, landlocked=True)
 
 
 class Bubblewrap:
@@ -109,8 +113,8 @@ class Bubblewrap:
             return "bubblewrap, version unknown"
         return done.stdout.strip() or "bubblewrap, version unknown"
 
-    def command(self, folder: str, limits: Limits) -> list[str]:  # noqa: ARG002 the interface's
-        """Start bwrap with every namespace unshared, the interpreter read-only and the folder as its own."""
+    def command(self, base: str) -> list[str]:
+        """Start bwrap with every namespace unshared, the interpreter read-only, and the folder of all folders."""
         found = interpreter()
         # Whole folders of shared libraries, because a library is looked up by a symbolic link beside it.
         shared = [Path(each) for each in found.shared_files]
@@ -119,7 +123,6 @@ class Bubblewrap:
         command = [
             _bwrap(),
             "--unshare-all",
-            "--die-with-parent",
             "--cap-drop",
             "ALL",
             "--hostname",
@@ -139,12 +142,16 @@ class Bubblewrap:
         for device in ("/dev/null", "/dev/urandom"):
             command += ["--dev-bind", device, device]
         # The judge's own folder rather than one in memory: it is weighed from outside, the number of files too.
-        command += ["--bind", folder, folder, "--chdir", folder, "--remount-ro", "/"]
+        command += ["--bind", base, base, "--chdir", base, "--remount-ro", "/"]
         return [*command, found.executable, *FLAGS, "/inside/start.py"]
 
-    def charter(self, folder: str, limits: Limits) -> dict[str, Any]:
+    def settling(self, base: str) -> dict[str, Any]:  # noqa: ARG002 the interface's
         """No Landlock: there is nothing else to see."""
-        return _charter(limits) | {"landlock": False, "parent_pid": 0, "own_folder": folder, "readable": []}
+        return {"landlock": False}
+
+    def charter(self, folder: str, limits: Limits) -> dict[str, Any]:
+        """Landlock where the kernel has it; elsewhere another child's folder cannot be listed nor its name guessed."""
+        return _charter(folder, limits, landlocked=_has_landlock())
 
 
 DEFAULT_BACKENDS: tuple[Backend, ...] = (Bubblewrap(), Lockdown())
@@ -174,8 +181,13 @@ def _loaders() -> list[str]:
     return sorted({str(entry.parent.resolve() / entry.name) for entry in found})
 
 
-def _readable(found: Interpreter) -> list[str]:
-    return [*found.library_parts, *found.shared_files]
+def _has_landlock() -> bool:
+    from .inside import landlock
+
+    try:
+        return landlock.abi() > 0
+    except OSError:
+        return False
 
 
 def _package_folders(roots: list[str]) -> list[str]:
@@ -185,7 +197,8 @@ def _package_folders(roots: list[str]) -> list[str]:
     return [str(each) for each in found if each.is_dir()]
 
 
-def _charter(limits: Limits) -> dict[str, Any]:
+def _charter(folder: str, limits: Limits, *, landlocked: bool) -> dict[str, Any]:
+    found = interpreter()
     cpu = math.ceil(limits.cpu_seconds)
     rlimits = {
         "RLIMIT_CPU": (cpu, cpu + 1),
@@ -196,4 +209,10 @@ def _charter(limits: Limits) -> dict[str, Any]:
         "RLIMIT_MEMLOCK": (0, 0),
         "RLIMIT_MSGQUEUE": (0, 0),
     }
-    return {"rlimits": rlimits, "output_bytes": int(limits.output_bytes)}
+    return {
+        "rlimits": rlimits,
+        "output_bytes": int(limits.output_bytes),
+        "own_folder": folder,
+        "landlock": landlocked,
+        "readable": [*found.standard_library, *found.shared_files],
+    }

@@ -7,26 +7,20 @@ import os
 import secrets
 import select
 import signal
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from .backends import Backend
+from .folders import MOST_FILES, remove_flat_folder, weigh_flat_folder
 from .inside import frames, values
-from .interpreter import ENVIRONMENT
 from .limits import Limits
+from .nurseries import LAUNCH_SECONDS, bear
 
-# Starting is not charged to the candidate; on a machine this slow something else is wrong.
-LAUNCH_SECONDS = 30.0
 _TICK_SECONDS = 0.02
 _DYING_SECONDS = 5.0
-_REMOVALS = 50
-_MOST_FILES = 256
 _OWN_FRAME_BYTES = 8192  # the largest frame our own code in the child sends, answers aside
-_SHOWN_ERROR_BYTES = 2000
 
 
 class EndedError(Exception):
@@ -41,30 +35,18 @@ class EndedError(Exception):
 class Child:
     """A confined interpreter in a temporary folder of its own. A context manager: leaving it kills and removes all.
 
-    `command(folder)` is what to start. Raises OSError when it cannot be started.
+    Raises OSError when it cannot be started.
     """
 
-    def __init__(self, command: Callable[[str], Sequence[str]], limits: Limits) -> None:
+    def __init__(self, backend: Backend, limits: Limits) -> None:
         self._limits = limits
-        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="pkt-bench-candidate-"))
-        try:
-            self._process = subprocess.Popen(
-                list(command(self.folder)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd="/",
-                env=ENVIRONMENT | {"HOME": self.folder, "TMPDIR": self.folder},
-                start_new_session=True,
-                bufsize=0,
-            )
-        except BaseException:
-            _remove_flat_folder(self.folder)
-            raise
-        self._pipes = [each for each in (self._process.stdin, self._process.stdout, self._process.stderr) if each]
-        self._requests, self._answers, self._errors = (each.fileno() for each in self._pipes)
-        for pipe in self._pipes:
-            os.set_blocking(pipe.fileno(), False)
+        self._backend = backend
+        self._born = bear(backend)
+        self.folder = self._born.folder
+        self.pid = self._born.pid
+        self._requests, self._answers = self._born.requests, self._born.answers
+        for pipe in (self._requests, self._answers):
+            os.set_blocking(pipe, False)
         self._deadline = time.monotonic() + LAUNCH_SECONDS
         self._next_patrol = time.monotonic() + _TICK_SECONDS
         self._confined = False
@@ -79,19 +61,17 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._kill()
-        for pipe in self._pipes:
-            with contextlib.suppress(OSError):
-                pipe.close()
-        _remove_flat_folder(self.folder)
+        self._born.close()
+        remove_flat_folder(self.folder)
 
-    def confine(self, charter: dict[str, Any]) -> str:
+    def confine(self) -> str:
         """Have the child lock itself in; its report of how. Starts the candidate's clock. Raises EndedError."""
-        self.begin_confining(charter)
+        self.begin_confining()
         return self.end_confining()
 
-    def begin_confining(self, charter: dict[str, Any]) -> None:
+    def begin_confining(self) -> None:
         """The first half of `confine`, so that two children can come up side by side."""
-        self.send(frames.CONFINE, values.encode(charter))
+        self.send(frames.CONFINE, values.encode(self._backend.charter(self.folder, self._limits)))
 
     def end_confining(self) -> str:
         """The second half of `confine`."""
@@ -175,50 +155,31 @@ class Child:
         self._gone()
 
     def _patrol(self) -> None:
-        tasks = _count_tasks(self._process.pid)
-        # bwrap keeps two processes of its own beside the candidate's.
-        if self._confined and tasks > self._limits.processes + 2:
+        if self._confined and _count_threads(self.pid) > self._limits.processes:
             raise EndedError("killed", f"over {self._limits.processes} threads")
-        held, files = _weigh_flat_folder(self.folder)
-        if held > self._limits.file_bytes or files > _MOST_FILES:
-            raise EndedError("killed", f"over {self._limits.file_bytes} bytes or {_MOST_FILES} files in its folder")
+        held, files = weigh_flat_folder(self.folder)
+        if held > self._limits.file_bytes or files > MOST_FILES:
+            raise EndedError("killed", f"over {self._limits.file_bytes} bytes or {MOST_FILES} files in its folder")
 
     def _gone(self) -> None:
         """The result channel is closed: say how the process ended."""
         try:
-            code = self._process.wait(min(1.0, max(0.0, self._deadline - time.monotonic())))
-        except subprocess.TimeoutExpired:
+            code = self._born.wait(min(1.0, max(0.0, self._deadline - time.monotonic())))
+        except TimeoutError:
             raise EndedError("killed", "closed the result channel and went on") from None
         if not self._confined:
-            with contextlib.suppress(BlockingIOError):
-                said = os.read(self._errors, _SHOWN_ERROR_BYTES).decode(errors="replace").strip()
-                raise EndedError("sandbox-error", f"the child ended with {code} before it was locked in: {said}")
             raise EndedError("sandbox-error", f"the child ended with {code} before it was locked in")
-        number = -code if code < 0 else code - 128  # bwrap turns signal n into exit code 128 + n
-        if number == signal.SIGXCPU:
+        if -code == signal.SIGXCPU:
             raise EndedError("timeout", f"over {self._limits.cpu_seconds:g} s of processor time")
-        if number in signal.valid_signals():
-            raise EndedError("killed", f"ended by {signal.Signals(number).name} before answering")
+        if -code in signal.valid_signals():
+            raise EndedError("killed", f"ended by {signal.Signals(-code).name} before answering")
         raise EndedError("killed", f"exited with code {code} before answering")
 
     def _kill(self) -> None:
-        if self._process.returncode is None:
-            # Not yet waited for, so neither the group's nor the process's number can belong to someone else.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.kill()
-            self._process.wait()
-        self._wait_until_closed()
-
-    def _wait_until_closed(self) -> None:
-        """Until nobody holds the result channel: under bwrap the candidate dies a moment after what we waited for."""
-        deadline = time.monotonic() + _DYING_SECONDS
-        poll = select.poll()
-        poll.register(self._answers, select.POLLIN)
+        """Until the kernel has it no more; its folder is nobody's then."""
+        self._born.kill()
         with contextlib.suppress(OSError):
-            while (left := deadline - time.monotonic()) > 0 and poll.poll(1000 * left):
-                if not os.read(self._answers, 1 << 16):
-                    return
+            self._born.wait(_DYING_SECONDS)
 
 
 def _readable_now(pipe: int) -> bool:
@@ -227,42 +188,9 @@ def _readable_now(pipe: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _count_tasks(pid: int) -> int:
-    """Threads of a process and of its descendants; 0 where /proc does not tell."""
-    total, waiting = 0, [str(pid)]
-    while waiting and len(waiting) < 1000:
-        each = waiting.pop()
-        try:
-            tasks = Path("/proc", each, "task")
-            total += tasks.stat().st_nlink - 2
-            waiting += (tasks / each / "children").read_text().split()
-        except (OSError, ValueError):
-            continue
-    return total
-
-
-def _weigh_flat_folder(folder: str) -> tuple[int, int]:
-    """(bytes, files) directly in a folder, at most a little beyond `_MOST_FILES` looked at."""
-    held = files = 0
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            files += 1
-            if files > _MOST_FILES:
-                break
-            with contextlib.suppress(OSError):
-                held += entry.stat(follow_symlinks=False).st_size
-    return held, files
-
-
-def _remove_flat_folder(folder: str) -> None:
-    """Remove a folder in which no folder can be: a candidate's tree cannot make this deep, slow or surprising."""
-    for _ in range(_REMOVALS):
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    Path(entry.path).unlink(missing_ok=True)
-            Path(folder).rmdir()
-        except OSError:  # written to by a candidate that closed its result channel and is about to die
-            time.sleep(_TICK_SECONDS)
-        else:
-            return
+def _count_threads(pid: int) -> int:
+    """Threads of a process; 0 where /proc does not tell."""
+    try:
+        return Path("/proc", str(pid), "task").stat().st_nlink - 2
+    except OSError:
+        return 0

@@ -25,13 +25,13 @@ def judge_in(backend: Backend, program: str, entry_point: str, cases: Sequence[C
     expected = _check_cases(program, entry_point, cases)
     started = time.monotonic()
     try:
-        with Child(lambda folder: backend.command(folder, limits), limits) as child:
-            child.confine(backend.charter(child.folder, limits))
+        with Child(backend, limits) as child:
+            child.confine()
             _put_questions(child, program, entry_point, cases, expected)
     except EndedError as end:
         reason, detail = end.reason, end.detail
     except OSError as error:
-        reason, detail = "sandbox-error", f"the child could not be started: {error}"
+        reason, detail = "sandbox-error", f"no child, or not to its end: {error}"
     else:
         reason, detail = "passed", ""
     seconds = time.monotonic() - started

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import socket
 import tempfile
 import threading
@@ -13,9 +15,11 @@ from pathlib import Path
 
 from pkt_bench.errors import UnavailableError
 
+from . import nurseries
 from .backends import DEFAULT_BACKENDS, Backend
 from .judge import Case, judge_in
 from .limits import Limits
+from .trial import try_in
 from .verdict import Reason, Verdict
 
 _DEFAULT_LIMITS = Limits()
@@ -39,9 +43,33 @@ class Sandbox:
         """`bwrap` or `lockdown`; what a row's sandbox column holds."""
         return self.backend.name
 
+    def describe(self) -> dict[str, str]:
+        """What a verdict of it depends on, for a row's environment."""
+        return {
+            "sandbox": self.name,
+            "sandbox_version": self.version,
+            "sandbox_proof": self.proof,
+            "sandbox_kernel": os.uname().release,
+            "sandbox_python": platform.python_version(),
+        }
+
     def judge(self, program: str, entry_point: str, cases: Sequence[Case], limits: Limits = _DEFAULT_LIMITS) -> Verdict:
         """`judge_code` in this very sandbox."""
         return judge_in(self.backend, program, entry_point, cases, limits)
+
+    def judge_tests(
+        self,
+        program: str,
+        tests: str | Sequence[str],
+        *,
+        entry_point: str | Sequence[str] | None = None,
+        prelude: str = "",
+        limits: Limits = _DEFAULT_LIMITS,
+    ) -> Verdict:
+        """`judge_tests` in this very sandbox."""
+        names = (entry_point,) if isinstance(entry_point, str) else tuple(entry_point or ())
+        source = tests if isinstance(tests, str) else "\n".join(tests)
+        return try_in(self.backend, program, source, names, prelude, limits)
 
 
 @dataclass(frozen=True)
@@ -103,7 +131,10 @@ def _probe(backends: Sequence[Backend]) -> Sandbox | Refusal:
         why = backend.unavailable()
         if why is None:
             started = time.monotonic()
-            held, failures = self_test(backend)
+            try:
+                held, failures = self_test(backend)
+            finally:
+                nurseries.close(backend)
             if not failures:
                 return Sandbox(backend, backend.version(), f"{held}/{held}", time.monotonic() - started)
             why = f"does not hold here: {'; '.join(failures)}"

@@ -29,11 +29,11 @@ def try_in(
     started = time.monotonic()
     try:
         with ExitStack() as children:
-            candidate = children.enter_context(Child(lambda folder: backend.command(folder, limits), limits))
+            candidate = children.enter_context(Child(backend, limits))
             wider = replace(limits, output_bytes=max(limits.output_bytes, _LEAST_OUTPUT_OF_TESTS))
-            tester = children.enter_context(Child(lambda folder: backend.command(folder, wider), wider))
-            candidate.begin_confining(backend.charter(candidate.folder, limits))
-            tester.begin_confining(backend.charter(tester.folder, wider))
+            tester = children.enter_context(Child(backend, wider))
+            candidate.begin_confining()
+            tester.begin_confining()
             candidate.end_confining()
             tester.end_confining()
             tester.watch(candidate)
@@ -41,7 +41,7 @@ def try_in(
     except EndedError as end:
         reason, detail = end.reason, end.detail
     except OSError as error:
-        reason, detail = "sandbox-error", f"a child could not be started: {error}"
+        reason, detail = "sandbox-error", f"no child, or not to its end: {error}"
     seconds = time.monotonic() - started
     return Verdict(reason == "passed", cast("Reason", reason), printable(detail), seconds, backend.name)
 

@@ -147,6 +147,8 @@ class _Kept:
 
 
 def _contents(container: Any) -> tuple[Any, ...]:  # noqa: ANN401 a list, dict or set
+    if type(container) is float:  # a nan
+        return ()
     return tuple(container.items()) if type(container) is dict else tuple(container)
 
 

@@ -4,7 +4,7 @@ The language of `values.py` (None, bool, int, float, complex, str, bytes, list, 
 words more:
 
     r  the list, dict or set that was the n-th to be written: one met twice arrives as one, and what a call did to its
-       arguments can be told
+       arguments can be told. A nan is counted among them, for `[x] == [x]` depends on its being the same one
     x  a value of a few classes of the standard library (`_MADE`), made anew on the other side from plain parts
     d  a builtin class or function, by name; from the tests to the candidate also one of the standard library
     o  an object that stays where it is: its number, the name of its class, which special methods the class has
@@ -100,6 +100,9 @@ class Writer:
         if depth > MAX_DEPTH:
             raise UnsendableError(f"nested more than {MAX_DEPTH} deep")
         kind = type(value)
+        if kind is float and value != value:  # noqa: PLR0124 a nan
+            self._write_known(value, b"f\0\0\0\x03nan")
+            return
         if kind in _ATOMIC:
             self._put(values.encode(value, max(self._left_bytes, 0)))
             return
@@ -117,13 +120,8 @@ class Writer:
             self._put(values.encode(value, max(self._left_bytes, 0)))
 
     def _write_container(self, value: Any, base: type, depth: int) -> None:  # noqa: ANN401 any container
-        if base in _MUTABLE:
-            place = self._places.get(id(value))
-            if place is not None:
-                self._put(b"r" + place.to_bytes(4, "big"))
-                return
-            self._places[id(value)] = len(self.containers)
-            self.containers.append(value)  # which also keeps it from being freed and its id from being used again
+        if base in _MUTABLE and not self._write_known(value, b""):
+            return
         tag = _CONTAINERS[base]
         if base is dict:
             pairs = list(dict.items(value))
@@ -136,6 +134,15 @@ class Writer:
         self._put(tag + len(children).to_bytes(4, "big"))
         for each in children:
             self._write(each, depth + 1)
+
+    def _write_known(self, value: object, first: bytes) -> bool:
+        """Where it was written before, or else `first`; whether it is new."""
+        place = self._places.get(id(value))
+        if place is None:
+            self._places[id(value)] = len(self.containers)
+            self.containers.append(value)  # which also keeps it from being freed and its id from being used again
+        self._put(first if place is None else b"r" + place.to_bytes(4, "big"))
+        return place is None
 
     def _write_object(self, value: Any) -> None:  # noqa: ANN401 any object
         named = name_of(value, library=self._library)
@@ -189,7 +196,10 @@ class Reader:
         if tag in values.CONSTANTS:
             return values.CONSTANTS[tag]
         if tag in b"ifcsb":
-            return values.atom_value(tag, self._take(self._number()))
+            value = values.atom_value(tag, self._take(self._number()))
+            if tag == b"f" and value != value:  # noqa: PLR0124 a nan
+                self.containers.append(value)
+            return value
         if tag in b"ltezm":
             return self._read_container(tag, depth)
         if tag == b"r":
@@ -344,7 +354,7 @@ def value_named(text: str, *, library: bool) -> Any:  # noqa: ANN401 a class or 
     """The class or function for `module:name`. Raises MalformedError where there is none that may cross."""
     home, _, name = text.partition(":")
     if home == "builtins":
-        found = vars(builtins).get(name)
+        found = type(None) if name == "NoneType" else vars(builtins).get(name)
     elif library and home.split(".")[0] in sys.stdlib_module_names:
         try:
             __import__(home)

@@ -45,6 +45,8 @@ class Remote:
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 any value
         if name == "__class__":
             return type(self)
+        if name == "__mro_entries__":
+            _unsplit(self, "a class of the tests cannot be derived from it")
         return _ask(self, "__getattribute__", name)
 
     def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 any value
@@ -87,7 +89,8 @@ def _ask(remote: Remote, doing: str, *operands: Any, **keywords: Any) -> Any:  #
 
 
 def _unsplit(remote: Remote, why: str) -> NoReturn:
-    _fact(remote, "link").unsplit(f"a {type(remote).__name__} of the candidate's own: {why}")
+    link: Link = _fact(remote, "link")
+    link.unsplit(f"a {type(remote).__name__} of the candidate's own: {why}")
 
 
 def number_of(remote: Remote) -> int:

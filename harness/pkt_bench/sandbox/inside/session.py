@@ -21,15 +21,15 @@ _SIGKILL = 9  # importing signal pulls enum and re in
 _MESSAGE_CHARACTERS = 300
 
 
-def main() -> None:
-    """Talk on what were stdin and stdout; the candidate gets /dev/null for all three."""
+def main(parent: int) -> None:
+    """Talk on what were stdin and stdout; the candidate gets /dev/null for all three. `parent` must be alive."""
     requests, answers = os.dup(0), os.dup(1)
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
     nonce, charter = _receive(requests)
     try:
-        report = _confine(charter)
+        report = _confine(charter, parent)
     except Exception as error:  # noqa: BLE001 the judge is told, whatever it is
         _send(answers, nonce, frames.REFUSED, values.encode(f"{type(error).__name__}: {error}"))
         return
@@ -54,20 +54,21 @@ def main() -> None:
         kind, payload = _call(function, arguments, limit)
 
 
-def _confine(charter: dict[str, Any]) -> str:
+def _confine(charter: dict[str, Any], parent: int) -> str:
     """Lock this process in as the charter says; whatever fails raises."""
     kernel.prctl(kernel.PR_SET_PDEATHSIG, _SIGKILL)
-    if charter["parent_pid"] and os.getppid() != charter["parent_pid"]:
+    if os.getppid() != parent:
         raise RuntimeError("the judge died before its child was up")
     os.umask(0o077)
     os.chdir(charter["own_folder"])
+    os.environ["HOME"] = os.environ["TMPDIR"] = charter["own_folder"]
     for name, (soft, hard) in charter["rlimits"].items():
         number = getattr(resource, name)
         ceiling = resource.getrlimit(number)[1]
         capped = ceiling != resource.RLIM_INFINITY
         resource.setrlimit(number, (min(soft, ceiling), min(hard, ceiling)) if capped else (soft, hard))
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    kernel.drop_capabilities()
+    kernel.drop_capabilities()  # dropped by the nursery already; nothing here relies on that
     report = "seccomp"
     if charter["landlock"]:
         version = landlock.restrict(charter["readable"], ["/dev/null"], charter["own_folder"])

@@ -7,6 +7,7 @@ stands for a module or an exception there stands for the real module, or an exce
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import os
 import sys
@@ -63,6 +64,7 @@ class Tester:
         self._exceptions: dict[str, type[BaseException]] = {}
         self._raised_there: list[BaseException] = []
         self._last_answer: Any = _NOTHING
+        self.turn = _thread.allocate_lock()  # the tests may have threads
         self.questions = 0
         """How often an answer of an entry point was asked for."""
 
@@ -123,7 +125,8 @@ class Tester:
             request = writer.bytes_of((doing, operands, keywords, keep))
         except values.UnsendableError as error:
             self.unsplit(f"an argument cannot be sent to the candidate: {error}")
-        answer = self._exchange(request)
+        with self.turn:
+            answer = self._exchange(request)
         reader = crossing.Reader(writer.containers, lambda found: remote.proxy(self, found, opaque=keep))
         try:
             kind, *rest = reader.value_of(answer)
@@ -225,6 +228,8 @@ def _change(sent: list[Any], changed: dict[int, tuple[Any, ...]]) -> None:
             raise values.MalformedError("contents that are no tuple")
         if isinstance(container, list):
             list.__setitem__(container, slice(None), contents)
+        elif isinstance(container, float):
+            raise values.MalformedError("contents of a nan")
         elif isinstance(container, dict):
             new = dict(contents)
             dict.clear(container)
@@ -280,7 +285,7 @@ def run(
     prelude, tests, entry_points = given
 
     def stop(reason: str, detail: str) -> NoReturn:
-        nonlocal nonce
+        tester.turn.acquire()  # a thread of the tests may be waiting for an answer
         send(nonce, frames.VERDICT, values.encode((reason, detail, tester.questions)))
         os._exit(0)
 
