@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pkt_bench import integrity, plugins
+from pkt_bench import integrity, plugins, reports
 from pkt_bench.domain import Health, Knobs, digest_of
 from pkt_bench.errors import IntegrityError, RequestError
 from pkt_bench.exchange.exporting import export
@@ -66,8 +66,8 @@ def native(evaluated, tmp_path_factory):
     report, _ = evaluated
     suites = plugins.load().suites
     tasks = [suites.get(name).item.tasks[0] for name in ("arithmetic", "knowledge")]
-    scores = [score for task in tasks for score in scoring._scores(task, report)]
-    items = [item for task in tasks for item in scoring._items(task, report)]
+    scores = [score for task in tasks for score in reports._scores(task, report, task.name)]
+    items = [item for task in tasks for item in reports._items(report, task.name)]
     cell = make_cell(suite="arithmetic", knobs=Knobs(limit=5))
     store = Store(tmp_path_factory.mktemp("native") / "runs")
     store.record(
