@@ -1,15 +1,23 @@
 """What every test folder shares: no network, a pico pair with its plugin file, the command line as a user runs it."""
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# the index of lm-eval's tasks and what is rendered of them: made once a session, and left nowhere
+if "PKT_BENCH_HOME" not in os.environ:
+    os.environ["PKT_BENCH_HOME"] = tempfile.mkdtemp(prefix="pkt-bench-tests-")
+    atexit.register(shutil.rmtree, os.environ["PKT_BENCH_HOME"], ignore_errors=True)
+os.environ.pop("PKT_BENCH_DATA", None)
 # readline puts the terminal's size into the environment of whatever a process starts, xdist's workers among them
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)

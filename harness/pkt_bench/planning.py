@@ -137,9 +137,13 @@ def make_plan(
             settings[_qualified(offer)] = chosen_settings(request, offer)
     _unknown_settings(request, registry, methods, findings)
     suites = list({_qualified(each): each for work in works for each in work.suites}.values())
-    trained = set(map(_qualified, suites))
-    for suite in {_qualified(each): each for work in works for each in (*work.also, *work.suites)}.values():
-        preflight.check_suite(suite.item, _qualified(suite), findings, trained=_qualified(suite) in trained)
+    # those named are looked at where no pair can be had, too: what is missing is said at once
+    asked = [each for offers in named.values() for each in offers]
+    trained = {_qualified(each) for each in (*named[request.suites], *suites)}
+    checked = {_qualified(each): each for each in asked}
+    checked |= {_qualified(each): each for work in works for each in (*work.also, *work.suites)}
+    for called, suite in checked.items():
+        preflight.check_suite(suite.item, called, findings, trained=called in trained)
     for pair in pairs:
         for name, variants in settings.items():
             _check_window(name.rpartition("/")[2], variants, pair, findings)

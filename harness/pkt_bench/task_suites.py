@@ -342,7 +342,9 @@ def _headlines(
 ) -> Iterator[Task]:
     group = loaded["groups"].get(listed.name)
     aggregates = [each for each in (getattr(group, "aggregate_metric_list", None) or ()) if each]
-    if aggregates:
+    shots = {_shots(vars(task.config)) for task in loaded["tasks"].values()}
+    # tasks that are shown different numbers of examples have no figure that one of them describes
+    if aggregates and len(shots) == 1:
         first = aggregates[0]
         metric = _of(first, "metric")
         names = _of(first, "filter_list") or [_headline(next(iter(loaded["tasks"].values())))[1]]
@@ -350,8 +352,7 @@ def _headlines(
         known = [(value, weight) for value, weight in parts if value is not None]
         total = sum(weight for _, weight in known)
         chance = sum(value * weight for value, weight in known) / total if len(known) == len(parts) else None
-        shots = max(_shots(vars(task.config)) for task in loaded["tasks"].values())
-        yield Task(listed.name, metric, names if isinstance(names, str) else names[0], shots, chance=chance)
+        yield Task(listed.name, metric, names if isinstance(names, str) else names[0], max(shots), chance=chance)
         return
     for name, task in loaded["tasks"].items():
         metric, filter_name = _headline(task)
