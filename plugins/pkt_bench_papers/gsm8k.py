@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pkt_bench import DataRef, PromptSpec, Record, Suite, Task, dataset_rows
@@ -28,6 +29,16 @@ def suite() -> Suite:
         task_path=TASKS,
         test_prompts=test_prompts,
         needs=(DATA,),
+    )
+
+
+def text_suite() -> Suite:
+    """The same records, scored by how well reference answers are foretold: for models that solve next to nothing."""
+    return replace(
+        suite(),
+        name="gsm8k-text",
+        summary="the same problems: bits a byte of the reference answer, lower is better",
+        tasks=(Task("pkt_gsm8k_text", metric="answer_bits_per_byte"),),
     )
 
 
@@ -58,6 +69,12 @@ def test_rows() -> list[dict[str, Any]]:
         {"question": row["question"].strip(), "number": _parts(row["answer"])[1].replace(",", "")}
         for row in dataset_rows(DATA, "test")
     ]
+
+
+def text_rows() -> list[dict[str, Any]]:
+    """The test documents with the answers that a record has."""
+    found = ((row["question"].strip(), record(row).answer) for row in dataset_rows(DATA, "test"))
+    return [{"question": question, "answer": answer} for question, answer in found]
 
 
 def is_right(said: str, number: str) -> bool:

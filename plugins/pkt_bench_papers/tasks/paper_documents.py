@@ -19,6 +19,11 @@ def gsm8k_documents(**_metadata: object) -> "DatasetDict":
     return _test(gsm8k.test_rows())
 
 
+def gsm8k_text_documents(**_metadata: object) -> "DatasetDict":
+    """Questions, and the whole of the reference answer."""
+    return _test(gsm8k.text_rows())
+
+
 def mmlu_documents(**_metadata: object) -> "DatasetDict":
     """Questions with choices, all subjects in turn, and the five shots of each."""
     return _test(mmlu.test_rows())
@@ -37,6 +42,13 @@ def mbpp_documents(**_metadata: object) -> "DatasetDict":
 def last_number(document: dict[str, Any], results: list[str]) -> dict[str, float]:
     """Exact match of the last number."""
     return {"exact_match": float(gsm8k.is_right(results[0], document["number"]))}
+
+
+def bits_of_the_answer(document: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
+    """What the reference answer costs: -log2 of its probability, a byte of it."""
+    from math import log
+
+    return {"answer_bits_per_byte": -results[0][0] / log(2) / len(document["answer"].encode())}
 
 
 def completed(document: dict[str, Any], results: list[Any]) -> dict[str, float]:
