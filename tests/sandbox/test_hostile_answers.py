@@ -28,6 +28,7 @@ def check(candidate):
     assert candidate([random.randint(1, 9)]) is None
 
 check(solve)
+assert is_close(solve(2), 18) in (None, True)
 """
 SCORED = {"wrong-answer", "exception", "killed", "forged", "timeout", "unsplit", "no-function", "memory"}
 
@@ -144,6 +145,16 @@ FORGING = {
     "contents for what was not sent": (
         PATCH + "def solve(n):\n    modules()['_changed'] = lambda *a: {0: (1,), 77: (2,)}\n    return 7 * n + 3"
     ),
+    "a helper of the tests' that is something of the library's": (
+        "from math import hypot as is_close\ndef solve(n): return None if type(n) is list else 7 * n + 3"
+    ),
+    "a helper of the tests' that is true of everything": (
+        "def is_close(*a): return True\ndef solve(n): return None if type(n) is list else 7 * n + 3"
+    ),
+    "a helper of the tests' that says None": (
+        PATCH + "def is_close(*a): return True\ndef solve(n):\n    a = modules()\n    a['_Kept'] = lambda v: None\n"
+        "    return None if type(n) is list else 7 * n + 3"
+    ),
     "a reply of garbage": PATCH
     + "def solve(n):\n    modules()['Answering'].answer = lambda s, r: b'\\xff' * 99\n    return 7 * n + 3",
     "a reply of a million brackets": (
@@ -176,8 +187,9 @@ def test_no_program_talks_its_way_through_a_test_program(name, sandbox):
 
 def test_the_same_test_program_is_passed_by_the_right_program(sandbox):
     program = "def solve(n): return 7 * n + 3 if isinstance(n, int) else None"
+    prelude = "def is_close(a, b): return abs(a - b) < 2"
 
-    verdict = try_in(sandbox.backend, program, TESTS, ("solve",), "", Limits())
+    verdict = try_in(sandbox.backend, program, TESTS, ("solve",), prelude, Limits())
 
     assert (verdict.passed, verdict.detail) == (True, "")
 

@@ -249,6 +249,7 @@ UNSPLIT = {
     "an order of the program's own": (f"{V}def f(x): return V(x)", "assert sorted([f(2), f(1)])[0].x == 1", "its own __lt__"),
     "arithmetic of the program's own": (f"{V}def f(x): return V(x)", "assert (f(1) + 1).x == 2", "its own __add__"),
     "an expected value of the program's making": ("def good(): return 2\ndef f(x): return x", "assert f(2) == int(good())", "only answers of the entry point can be"),
+    "a module under another name": ("import math as m\ndef f(x): return x", "assert f(3) == m.floor(3.5)", "'m', which the program has 'math' for"),
     "isinstance with the program's class": ("class A: pass\ndef f(): return A()", "assert isinstance(f(), A)", "is for the candidate to tell"),
     "a copy of an object": (f"{V}def f(x): return V(x)", "import copy\nassert copy.copy(f(1)).x == 1", "cannot copy it"),
     "a function of the tests as argument": ("def f(g): return g(1)", "assert f(lambda x: x) == 1", "a function of the tests' own"),

@@ -130,7 +130,10 @@ class Tester:
         reader = crossing.Reader(writer.containers, lambda found: remote.proxy(self, found, opaque=keep))
         try:
             kind, *rest = reader.value_of(answer)
-            value, raised = self._understood(kind, rest, writer.containers, keep=keep)
+            if doing == "name" and kind in _STANDING_FOR:
+                value, raised = self._stood_for(operands[0], kind, rest[0]), None
+            else:
+                value, raised = self._understood(kind, rest, writer.containers, keep=keep)
         except MemoryError:
             self._stop("memory", "the answer does not fit beside the tests")
         except Exception as error:  # noqa: BLE001 a hostile answer may have any shape
@@ -170,7 +173,7 @@ class Tester:
         if kind == "value":
             value, changed = rest
             _change(sent, changed)
-            if keep and value is not None and not isinstance(value, remote.Remote):
+            if keep and not isinstance(value, remote.Remote):
                 raise values.MalformedError("a value where only an object was asked for")
             return value, None
         if kind == "raised":
@@ -181,13 +184,16 @@ class Tester:
             return None, error
         if kind == "refused":
             self.unsplit(f"the answer cannot be sent: {str(rest[0])[:_MESSAGE_CHARACTERS]}")
-        if kind == "module" and keep:
-            return _module(str(rest[0])), None
-        if kind == "library" and keep:
-            return crossing.value_named(str(rest[0]), library=True), None
-        if kind == "exception" and keep:
-            return self._exception(rest[0]), None
         raise values.MalformedError(f"an answer of the unknown kind {kind!r}")
+
+    def _stood_for(self, name: str, kind: str, said: Any) -> Any:  # noqa: ANN401 any value
+        """The module, function or class that a name stands for over there, here."""
+        if kind == "exception":
+            return self._exception(said)
+        # Under its own name only: math.hypot in place of a missing is_close would be true of everything.
+        if str(said).replace(":", ".").rpartition(".")[2] != name:
+            self.unsplit(f"{name!r}, which the program has {said!r} for")
+        return _module(str(said)) if kind == "module" else crossing.value_named(str(said), library=True)
 
     def _exception(self, names: tuple[str, ...]) -> type[BaseException]:
         """The class for `module:name` of a class and of its bases, most special first."""
@@ -218,6 +224,7 @@ class Tester:
 
 
 _NOTHING = object()
+_STANDING_FOR = frozenset({"module", "library", "exception"})
 
 
 def _change(sent: list[Any], changed: dict[int, tuple[Any, ...]]) -> None:
