@@ -249,6 +249,8 @@ UNSPLIT = {
     "an order of the program's own": (f"{V}def f(x): return V(x)", "assert sorted([f(2), f(1)])[0].x == 1", "its own __lt__"),
     "arithmetic of the program's own": (f"{V}def f(x): return V(x)", "assert (f(1) + 1).x == 2", "its own __add__"),
     "an expected value of the program's making": ("def good(): return 2\ndef f(x): return x", "assert f(2) == int(good())", "only answers of the entry point can be"),
+    "the truth of what a helper makes": ("class Yes: pass\ndef close(a, b): return Yes()\ndef f(x): return x", "assert close(f(2), 2)", "the tests read it (__bool__)"),
+    "the class of what a helper makes": ("def good(): return 2\ndef f(x): return x", "assert isinstance(good(), int) and f(2) == 2", "the tests read it (__getattribute__)"),
     "a module under another name": ("import math as m\ndef f(x): return x", "assert f(3) == m.floor(3.5)", "'m', which the program has 'math' for"),
     "isinstance with the program's class": ("class A: pass\ndef f(): return A()", "assert isinstance(f(), A)", "is for the candidate to tell"),
     "a copy of an object": (f"{V}def f(x): return V(x)", "import copy\nassert copy.copy(f(1)).x == 1", "cannot copy it"),
@@ -332,18 +334,7 @@ def test_verdicts_are_the_same_in_every_run(sandbox):
     assert len(verdicts) == 1
 
 
-def test_a_broken_sandbox_is_no_wrong_answer_and_the_next_answer_finds_another(sandbox):
-    nursery = nurseries.nursery_of(sandbox.backend)
-    nursery._process.kill()
-    nursery._process.wait()
-
-    verdict = sandbox.judge_tests("def f(): return 1", "assert f() == 1")
-
-    assert verdict.passed or verdict.reason == "sandbox-error"
-    assert sandbox.judge_tests("def f(): return 1", "assert f() == 1").passed
-
-
-def test_a_nursery_that_dies_in_mid_answer_is_a_sandbox_error(sandbox):
+def test_a_nursery_that_dies_in_mid_answer_is_a_sandbox_error_and_the_next_answer_finds_another(sandbox):
     number = nurseries.nursery_of(sandbox.backend).pid
     for _ in range(2 if sandbox.name == "bwrap" else 0):  # bwrap keeps two processes of its own
         number = int(Path(f"/proc/{number}/task/{number}/children").read_text())
@@ -354,6 +345,7 @@ def test_a_nursery_that_dies_in_mid_answer_is_a_sandbox_error(sandbox):
     )
 
     assert (verdict.reason, verdict.scored) == ("sandbox-error", False), verdict
+    assert sandbox.judge_tests("def f(): return 1", "assert f() == 1").passed
 
 
 def test_judge_tests_takes_the_lines_of_an_mbpp_row():

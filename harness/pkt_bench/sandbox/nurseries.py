@@ -128,7 +128,13 @@ class Nursery:
 
     def alive(self) -> bool:
         """Whether it can bear children still."""
-        return self._process.poll() is None
+        try:
+            # It never speaks unasked: what there is to read is its end, which bwrap outlives for a moment.
+            return bool(self._control.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK))
+        except BlockingIOError:
+            return self._process.poll() is None
+        except OSError:
+            return False
 
     def bear(self) -> Born:
         """A new child in a folder of its own, not yet locked in. Raises OSError."""
@@ -179,7 +185,13 @@ _nurseries: dict[Backend, Nursery] = {}
 
 def bear(backend: Backend) -> Born:
     """A child of `backend`. Raises OSError."""
-    return nursery_of(backend).bear()
+    nursery = nursery_of(backend)
+    try:
+        return nursery.bear()
+    except OSError:
+        if nursery.alive():
+            raise
+    return nursery_of(backend).bear()  # it died under our hands
 
 
 def nursery_of(backend: Backend) -> Nursery:

@@ -337,7 +337,7 @@ def _class_named(home: str, name: str) -> Any:  # noqa: ANN401 a class
 
 def name_of(value: Any, *, library: bool = False) -> str | None:  # noqa: ANN401 any object
     """`module:name` of a builtin class or function, or with `library` of one of the standard library."""
-    if not isinstance(value, (type, type(len), type(special_methods))):
+    if not issubclass(type(value), (type, type(len), type(special_methods))):  # isinstance would ask the value
         return None
     home, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(home, str) or not isinstance(name, str):
