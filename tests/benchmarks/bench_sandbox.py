@@ -5,7 +5,8 @@
 The answer is a HumanEval-like one of eight asserts. It is judged by turns: by `judge_tests` and `judge_code` in each
 sandbox; bare, by a fork of this process (as Hugging Face's code_eval does) and by an interpreter of its own. Warm: the
 first of each is not counted. Processor time is that of every process that has to do with it, from /proc, by blocks of
-twenty answers. The limit is 60 ms beyond the bare fork, on a quiet machine. A second table holds what one call through the judge costs.
+twenty answers. The limit is 60 ms beyond the bare fork, on a quiet machine. A second table holds what one call through
+the judge costs.
 """
 
 from __future__ import annotations
