@@ -6,6 +6,7 @@ import ast
 import contextlib
 import contextvars
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -68,10 +69,12 @@ def _asked(program: str) -> tuple[str | None, str]:
     name, prompt = document.get("entry_point"), document.get("prompt")
     if not (isinstance(name, str) and isinstance(prompt, str) and program.startswith(prompt)):
         return None, ""
-    try:
-        ast.parse(prompt)
-    except SyntaxError:
-        return name, ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ast.parse(prompt)
+        except SyntaxError:
+            return name, ""
     return name, prompt
 
 

@@ -84,7 +84,7 @@ class MirroringFactory(TaskFactory):
 
 
 def _from_folder(ref: DataRef, config: Mapping[str, Any], wanted: tuple[str, ...]) -> Any:  # noqa: ANN401
-    found = {split: _table(ref, split, files) for split in ref.splits if (files := mirrors.files(ref, split))}
+    found = {split: _table(ref, split, _seen(files)) for split in ref.splits if (files := mirrors.files(ref, split))}
     for split in wanted or ref.splits[:1]:
         if split not in found:
             raise UnavailableError(f"task '{config['task']}': {mirrors.missing(ref, split)}")
@@ -93,15 +93,19 @@ def _from_folder(ref: DataRef, config: Mapping[str, Any], wanted: tuple[str, ...
     return datasets.DatasetDict({split: found.get(split, empty) for split in ref.splits})
 
 
+def _seen(files: tuple[Path, ...]) -> tuple[tuple[Path, int], ...]:
+    return tuple((file, file.stat().st_mtime_ns) for file in files)
+
+
 @functools.lru_cache(maxsize=256)
-def _table(ref: DataRef, split: str, files: tuple[Path, ...]) -> Any:  # noqa: ANN401 - datasets ships no types
+def _table(ref: DataRef, split: str, files: tuple[tuple[Path, int], ...]) -> Any:  # noqa: ANN401 - datasets ships no types
     try:
         return datasets.Dataset.from_list([dict(row) for row in mirrors.dataset_rows(ref, split)])
     except PktBenchError:
         raise
     except Exception as error:
         raise UnavailableError(
-            f"{', '.join(map(str, files))}: the rows do not make one table: {error}.\n"
+            f"{', '.join(str(file) for file, _ in files)}: the rows do not make one table: {error}.\n"
             "  Every row has the same fields, of the same types."
         ) from error
 

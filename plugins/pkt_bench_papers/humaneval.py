@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,9 +51,8 @@ def prompt_of(row: Mapping[str, Any]) -> str:
 def record(row: Mapping[str, Any]) -> Record | None:
     """A row of MBPP as a function to complete; None where its solution does not end in the function that is tested."""
     code = mbpp.code_of(row)
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:
+    tree = _parsed(code)
+    if tree is None:
         return None
     last = tree.body[-1]
     if not isinstance(last, ast.FunctionDef) or last.name != mbpp.entry_point(row):
@@ -71,14 +71,21 @@ def record(row: Mapping[str, Any]) -> Record | None:
     return Record.of(prompt, f"\n{body}") if _same(f"{prompt}\n{body}", tree) else None
 
 
+def _parsed(code: str) -> ast.Module | None:
+    # whether a warning is an error here must not decide what is a record
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ast.parse(code)
+        except SyntaxError:
+            return None
+
+
 def _same(program: str, tree: ast.Module) -> bool:
     """Whether a program is another one with a docstring in its last function."""
-    try:
-        other = ast.parse(program)
-    except SyntaxError:
-        return False
-    last = other.body[-1]
-    if not isinstance(last, ast.FunctionDef):
+    other = _parsed(program)
+    last = other.body[-1] if other is not None else None
+    if other is None or not isinstance(last, ast.FunctionDef):
         return False
     del last.body[0]
     return ast.dump(other) == ast.dump(tree)
