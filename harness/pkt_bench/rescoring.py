@@ -29,7 +29,7 @@ class Rescored:
 
 
 @dataclass(frozen=True)
-class _Judge:
+class Judge:
     """A task with its documents, as installed here; of a group, the documents of all its tasks."""
 
     documents: Sequence[Any]
@@ -99,9 +99,9 @@ class Judges:
         for offer in registry.suites:
             for task in offer.item.tasks:
                 self._suites.setdefault(task.name, offer)
-        self._found: dict[tuple[str, str | None], _Judge | str] = {}
+        self._found: dict[tuple[str, str | None], Judge | str] = {}
 
-    def of(self, row: Mapping[str, Any]) -> _Judge | str:
+    def of(self, row: Mapping[str, Any]) -> Judge | str:
         """The judge of a row's task, or in words why there is none."""
         key = (row["task"], row["scoring_hash"])
         if key not in self._found:
@@ -112,7 +112,7 @@ class Judges:
         """The suite installed here that has a task."""
         return self._suites[task].item
 
-    def _look(self, task: str, judged_by: str | None) -> _Judge | str:
+    def _look(self, task: str, judged_by: str | None) -> Judge | str:
         from pkt_bench.planning import suite_identity
 
         if task not in self._suites:
@@ -123,17 +123,24 @@ class Judges:
         if judged_by != scoring_hash(suite_identity(offer)["suite"]):
             return f"not scored again: {task} was judged by other task files or code than those installed here"
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        loaded = scoring.load(offer.item, task)
-        parts = [loaded["tasks"][task]] if task in loaded["tasks"] else loaded["groups"][task].get_all_tasks()
-        if task in loaded["groups"] and not all(
-            each.weight_by_size for each in loaded["groups"][task].aggregate_metric_list
-        ):
+        return judge_of(offer.item, task)
+
+
+def judge_of(suite: Suite, task: str) -> Judge | str:
+    """The judge of a suite's task or group, or in words why it has none."""
+    loaded = scoring.load(suite, task)
+    if task in loaded["tasks"]:
+        parts = [loaded["tasks"][task]]
+    else:
+        group = loaded["groups"][task]
+        if not all(each.weight_by_size for each in group.aggregate_metric_list or ()):
             return f"not scored again: {task} is the mean of its tasks' figures, which are no answers"
-        documents = [(part, document) for part in parts for document in part.eval_docs]
-        return _Judge([document for _, document in documents], [part for part, _ in documents])
+        parts = group.get_all_tasks()
+    documents = [(part, document) for part in parts for document in part.eval_docs]
+    return Judge([document for _, document in documents], [part for part, _ in documents])
 
 
-def _document_fault(judge: _Judge, item: Mapping[str, Any], row: Mapping[str, Any]) -> Fault | None:
+def _document_fault(judge: Judge, item: Mapping[str, Any], row: Mapping[str, Any]) -> Fault | None:
     """An answer to a document that the task, whose files are the same, does not have."""
     if not 0 <= item["doc_id"] < len(judge.documents):
         return fault_of(
