@@ -11,14 +11,15 @@ class Hub:
     """Repositories by `owner/name`, each a mapping of file name to bytes under a commit.
 
     `gated` repositories answer 403, `private` ones 401. `asked` is every path that was asked for. After `cut` bytes of
-    a weight file the connection breaks, once.
+    a weight file the connection breaks, once; `resumed` is where downloads went on. `announced` digests are told
+    instead of those of the bytes that are sent.
     """
 
     def __init__(self):
         self.repositories, self.asked = {}, []
         self.gated, self.private = set(), set()
         self.cut = None
-        self.down = False
+        self.resumed, self.announced = [], {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -48,7 +49,7 @@ class Hub:
                 ("path" if tree else "rfilename"): file,
                 "size": len(content),
                 ("oid" if tree else "blobId"): hashlib.sha1(content).hexdigest(),
-                **({"lfs": lfs(content)} if large(file) else {}),
+                **({"lfs": lfs(content, self.announced.get(file))} if large(file) else {}),
             }
             for file, content in files.items()
         ]
@@ -59,8 +60,8 @@ def large(name):
     return name.endswith((".safetensors", ".bin", ".gguf"))
 
 
-def lfs(content):
-    digest = hashlib.sha256(content).hexdigest()
+def lfs(content, announced=None):
+    digest = announced or hashlib.sha256(content).hexdigest()
     return {"oid": digest, "sha256": digest, "size": len(content), "pointerSize": 134}
 
 
@@ -121,7 +122,7 @@ def handler_of(hub):
             content = files[wanted]
             headers = [
                 ("X-Repo-Commit", commit),
-                ("ETag", f'"{etag(wanted, content)}"'),
+                ("ETag", f'"{hub.announced.get(wanted) or etag(wanted, content)}"'),
                 ("Accept-Ranges", "bytes"),
             ]
             start = int(re.match(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])
@@ -131,13 +132,13 @@ def handler_of(hub):
             for name, value in headers:
                 self.send_header(name, value)
             if start:
+                hub.resumed.append(start)
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             if body and hub.cut and not start:
                 self.wfile.write(content[: hub.cut])
                 hub.cut = None
-                hub.down = True
                 self.close_connection = True
             elif body:
                 self.wfile.write(content[start:])
