@@ -79,7 +79,7 @@ def test_nothing_found_is_nothing_raised():
 # ---------------------------------------------------------------- what a plan says
 
 
-HEADS = "heads 4 of 12 to 4 of 8"
+HEADS = "heads 6 of 8 to 4 of 8"
 
 
 def test_a_plan_says_how_the_vocabularies_stand_and_what_the_records_give_away(folder):

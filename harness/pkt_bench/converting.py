@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from pkt_bench import durable
 from pkt_bench.digests import TOKENIZER_FILES, file_sha256
 from pkt_bench.domain import ModelRef, digest_of
-from pkt_bench.errors import IntegrityError, RequestError, StorageError, UnavailableError
+from pkt_bench.errors import IntegrityError, PktBenchError, RequestError, StorageError, UnavailableError
 from pkt_bench.homes import cache_folder
 
 ABOUT = "converted.json"
@@ -156,7 +157,13 @@ def _convert_gguf(source: Path, aside: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    loaded = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    from pkt_bench.soundness import check_report
+
+    loaded, report = AutoModelForCausalLM.from_pretrained(
+        source.parent, gguf_file=source.name, dtype=torch.float32, output_loading_info=True
+    )
+    # what is missing would be filled in at random
+    check_report(ModelRef(source), report)
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -221,4 +228,10 @@ def _main(kind: str, source: Path, aside: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    try:
+        _main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    except Exception as failure:  # noqa: BLE001 - said to whoever started us
+        # the last line is what whoever started us says
+        traceback.print_exc()
+        lines = [line for line in str(failure).splitlines() if line.strip()] or [""]
+        sys.exit(lines[0] if isinstance(failure, PktBenchError) else f"{type(failure).__name__}: {lines[0]}")

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pkt_bench import __version__, estimating, homes, hub, matching, models, planning, preflight, resolving
+from pkt_bench import __version__, environment, estimating, homes, hub, matching, models, planning, preflight, resolving
 from pkt_bench.digests import hub_sha256, read_sha256
 from pkt_bench.domain import Architecture, ModelRef, Pair
 from pkt_bench.environment import cpu_name, library_versions
 from pkt_bench.errors import PktBenchError
 from pkt_bench.matching import Match
+from pkt_bench.memory import training_bytes
 from pkt_bench.plugins import Registry
 from pkt_bench.request import Request
 from pkt_bench.sandbox import Refusal, probe
@@ -296,6 +297,12 @@ def _stages(teacher: Architecture, student: Architecture, request: Request) -> I
     )
     for stage, amount, formula in lines:
         yield Stage(stage, amount, formula, amount <= room)
+    pass_tokens = request.pass_tokens or environment.pass_tokens(request.device)
+    peak = training_bytes(
+        student, pass_tokens=pass_tokens, number_bytes=ours, checkpointing=request.gradient_checkpointing
+    ).peak
+    kept = " with checkpointed activations" if request.gradient_checkpointing else ""
+    yield Stage("train all of the student", peak, f"AdamW, passes of {pass_tokens} tokens{kept}", peak <= room)
 
 
 def _room(kind: str) -> float:

@@ -97,7 +97,8 @@ def lacking(folder: Path, ref: ModelRef) -> list[str]:
             return missing
         if (folder / index).is_file():
             return missing + [name for name in _shards(folder / index) if not (folder / name).is_file()]
-    return missing if any(folder.glob("*.safetensors")) else [*missing, "its weights"]
+    # a link whose target is gone is none
+    return missing if any(file.is_file() for file in folder.glob("*.safetensors")) else [*missing, "its weights"]
 
 
 def _shards(index: Path) -> list[str]:
