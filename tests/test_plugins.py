@@ -208,3 +208,23 @@ def test_what_a_plugin_prints_at_import_stays_out_of_the_results(site, capsys):
     plugins.load()
 
     assert "hello" not in capsys.readouterr().out
+
+
+def test_the_built_in_plugins_can_all_be_used():
+    found = {provider.name: (provider.status, provider.reason) for provider in plugins.load(environ={}).providers}
+
+    assert {status for status, _ in found.values()} == {"ok"}, found
+
+
+@pytest.mark.parametrize(("theirs", "status"), [(("b",), "ok"), (("a", "b"), "clash"), ((), "clash")])
+def test_controls_of_one_name_clash_where_a_method_would_have_both(tmp_path, theirs, status):
+    text = (
+        "from pkt_bench import Control, hookimpl\n\n\n@hookimpl\ndef pkt_bench_controls():\n"
+        '    yield Control("swap-all", "x", of={of!r})\n'
+    )
+    for name, of in (("one", ("a",)), ("two", theirs)):
+        (tmp_path / f"{name}.py").write_text(text.format(of=of), encoding="utf-8")
+
+    registry = plugins.load([tmp_path / "one.py", tmp_path / "two.py"])
+
+    assert next(each for each in registry.providers if each.name == "two").status == status

@@ -397,6 +397,13 @@ def _nothing(hook: str, kind: type[Any]) -> Iterable[Any]:
     raise ContractError(f"it gives nothing back; {hook} yields {kind.__name__} records")
 
 
+def _of_others(one: object, other: object) -> bool:
+    """Whether two controls are of different methods: their names are METHOD:CONTROL, and do not meet."""
+    if not (isinstance(one, Control) and isinstance(other, Control)):
+        return False
+    return bool(one.of and other.of and not {*one.of} & {*other.of})
+
+
 def _collect(
     manager: pluggy.PluginManager,
     provider: Provider,
@@ -425,9 +432,10 @@ def _collect(
     clashes = []
     for shelf, offer in gathered:
         holders = shelf.offers.setdefault(offer.item.name, [])
-        if holders:
+        before = next((holder for holder in holders if not _of_others(holder.item, offer.item)), None)
+        if before is not None:
             clashes.append(
-                f"the {shelf.kind} name '{offer.item.name}' is taken by {holders[0].distribution};"
+                f"the {shelf.kind} name '{offer.item.name}' is taken by {before.distribution};"
                 f" write {offer.distribution}/{offer.item.name}"
             )
         holders.append(offer)
