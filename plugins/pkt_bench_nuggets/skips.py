@@ -10,7 +10,8 @@ OUTSIDE = {"embed_tokens", "lm_head"}
 
 def skip_nuggets(question: Question) -> str | None:
     """Why the teacher has no student-sized blocks to give, or None."""
-    return _other_layout(question) or _no_blocks(question) or _rank_too_large(question, "nuggets")
+    reasons = (_other_layout(question), _no_blocks(question), _nothing_else_to_take(question))
+    return next((reason for reason in reasons if reason), None) or _rank_too_large(question, "nuggets")
 
 
 def skip_postpkt(question: Question) -> str | None:
@@ -19,7 +20,7 @@ def skip_postpkt(question: Question) -> str | None:
     reasons = [_other_layout(question), _nothing_to_take_away(question), _other_schedule(question)]
     reasons.append(_no_alignment(question))
     if settings.init == "nuggets":
-        reasons.append(_no_blocks(question))
+        reasons += [_no_blocks(question), _nothing_else_to_take(question)]
     if settings.init != "gaussian":
         reasons.append(_rank_too_large(question, "postpkt"))
     return next((reason for reason in reasons if reason), None)
@@ -58,6 +59,25 @@ def _no_blocks(question: Question) -> str | None:
                 " so no block of its shape can be cut out"
             )
     return None
+
+
+def _nothing_else_to_take(question: Question) -> str | None:
+    """A control that draws what is as large as the whole draws the same: it is the method under another name."""
+    control = question.control
+    drawn = set() if control is None else {"layers", "structure"} & set(control.settings)
+    if control is None or not drawn:
+        return None
+    teacher, student = question.teacher, question.student
+    modules = adapted_modules(question.settings.modules, tied=student.tied)
+    alike = {
+        "layers": teacher.layers == student.layers,
+        "structure": all(teacher.module_shape(module) == student.module_shape(module) for module in modules),
+    }
+    if not all(alike[name] for name in drawn):
+        return None
+    what = {"layers": "as many layers as the student", "structure": "matrices of the student's shape"}
+    said = " and ".join(what[name] for name in sorted(drawn))
+    return f"the teacher has {said}, so there is nothing else to draw: '{control.name}' would be the method itself"
 
 
 def _rank_too_large(question: Question, method: str) -> str | None:

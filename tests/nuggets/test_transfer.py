@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from pkt_bench import Architecture, ContractError, Question
+from pkt_bench import Architecture, ContractError, Control, Question
 from pkt_bench.models import architecture, fingerprint
 from pkt_bench.testing import pico_pair, pico_suite
 from pkt_bench_nuggets import pkt_bench_methods
@@ -326,7 +326,7 @@ def test_of_equally_sensitive_layers_the_lower_is_kept():
 def question(tmp_path):
     pair = pico_pair(tmp_path)
 
-    def ask(*, same_tokenizer=True, teacher=None, student=None, **settings):
+    def ask(*, same_tokenizer=True, teacher=None, student=None, control=None, **settings):
         def changed(ref, changes):
             base = architecture(ref)
             return Architecture(**{**{f: getattr(base, f) for f in base.__dataclass_fields__}, **(changes or {})})
@@ -339,10 +339,30 @@ def question(tmp_path):
                 same_tokenizer=same_tokenizer,
                 suite=pico_suite(tmp_path),
                 settings=NuggetsSettings(**settings),
+                control=control,
             )
         )
 
     return ask
+
+
+@pytest.mark.parametrize(
+    ("drawn", "student", "said"),
+    [
+        (("structure",), {"hidden": 48, "ffn": 96, "heads": 6, "kv_heads": 6}, "matrices of the student's shape"),
+        (("structure",), {}, None),
+        (("layers",), {"layers": 3}, "as many layers as the student"),
+        (("layers",), {}, None),
+        (("layers", "structure"), {"layers": 3}, None),
+        ((), {"layers": 3}, None),
+    ],
+)
+def test_a_control_that_would_draw_the_same_is_skipped(question, drawn, student, said):
+    control = Control("any", "drawn at random", settings=dict.fromkeys(drawn, "random"))
+
+    reason = question(student=student, control=control)
+
+    assert (reason is None) if said is None else (said in reason and "'any' would be the method itself" in reason)
 
 
 @pytest.mark.parametrize(
