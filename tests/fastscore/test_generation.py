@@ -25,14 +25,30 @@ def both(scorers, model, tokenizer, requests, **more):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_says_what_it_says_to_stock_lm_eval(family, of_family, scorers):
+def test_every_family_says_what_it_says_to_stock_lm_eval(family, of_family, scorers, monkeypatch):
+    from pkt_bench.fastscore import lm
+    from pkt_bench.fastscore.engine import Engine
+
+    side_by_side = []
+    plain = Engine.run_rows
+    monkeypatch.setattr(Engine, "run_rows", lambda *given: side_by_side.append(1) or plain(*given))
     requests = ask("generate_until", *((context, dict(GREEDY)) for context in contexts(16)))
+    stock, together = scorers(*of_family(family))
+    _, apart = scorers(*of_family(family), batch_size=16)
 
-    stock, fast, count = both(scorers, *of_family(family), requests)
+    expected = stock.generate_until(requests, disable_tqdm=True)
+    with monkeypatch.context() as narrow:
+        # no room for sequences with a context of their own
+        narrow.setattr(lm, "COLUMNS_PER_DOCUMENT", 40)
+        in_one_buffer = together.generate_until(requests, disable_tqdm=True)
+    assert not side_by_side
+    in_rows = apart.generate_until(requests, disable_tqdm=True)
 
-    assert fast == stock
-    assert (count.fast, count.stock, count.parity_requests) == (16, 0, 1)
-    assert len(set(stock)) > 3
+    assert side_by_side
+    assert in_one_buffer == expected
+    assert in_rows == expected
+    assert (apart.count.fast, apart.count.stock, apart.count.parity_requests) == (16, 0, 1)
+    assert len(set(expected)) > 3
 
 
 def test_a_stop_string_ends_a_generation_wherever_its_tokens_are_cut(of_family, scorers):

@@ -48,6 +48,11 @@ class _Layer(CacheLayerMixin):
             self._keys[:, :, : len(columns)] = self._keys.index_select(2, columns)
             self._values[:, :, : len(columns)] = self._values.index_select(2, columns)
 
+    def gather(self, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of some columns, each (1, key-value heads, columns, channels)."""
+        columns = columns.to(self._keys.device)
+        return self._keys.index_select(2, columns), self._values.index_select(2, columns)
+
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self._columns.used + query_length, 0
 
@@ -108,3 +113,87 @@ class Buffer(Cache):
         for layer in self.layers:
             layer.take(columns)
         self._columns.used = len(columns)
+
+
+class _RowLayer(CacheLayerMixin):
+    """One layer's keys and values of sequences side by side, (rows, key-value heads, tokens, channels)."""
+
+    is_sliding = False
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__()
+        self._rows = rows
+        self._keys = self._values = torch.empty(0)
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        shape = self._rows.shape
+        # what a row has not got yet is masked, and must be a number nevertheless
+        self._keys = key_states.new_zeros((shape[0], key_states.shape[1], shape[1], key_states.shape[3]))
+        self._values = value_states.new_zeros((shape[0], value_states.shape[1], shape[1], value_states.shape[3]))
+        self.is_initialized = True
+
+    def put(self, row: int, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        length = key_states.shape[2]
+        self._keys[row, :, :length] = key_states[0]
+        self._values[row, :, :length] = value_states[0]
+
+    def move(self, rows: torch.Tensor, to: torch.Tensor) -> None:
+        rows, to = rows.to(self._keys.device), to.to(self._keys.device)
+        self._keys[to] = self._keys[rows]
+        self._values[to] = self._values[rows]
+
+    def update(
+        self,
+        key_states: torch.Tensor,
+        value_states: torch.Tensor,
+        *_: Any,  # noqa: ANN401 - whatever a transformers version passes
+        **__: Any,  # noqa: ANN401
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Writes a token of each row behind its others; gives all of the rows, as views."""
+        count = len(key_states)
+        lengths = torch.tensor(self._rows.lengths[:count], device=self._keys.device)
+        rows = torch.arange(count, device=self._keys.device)
+        self._keys[rows, :, lengths] = key_states[:, :, 0]
+        self._values[rows, :, lengths] = value_states[:, :, 0]
+        width = max(self._rows.lengths[:count]) + 1
+        return self._keys[:count, :, :width], self._values[:count, :, :width]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return max(self._rows.lengths) + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return max(self._rows.lengths)
+
+    def get_max_length(self) -> int:
+        return self._rows.shape[1]
+
+    get_max_cache_shape = get_max_length
+
+
+class Rows(Cache):
+    """A cache of whole sequences side by side, each as long as it is.
+
+    Attributes:
+        shape: how many rows there are, and of how many tokens.
+        lengths: how many tokens each row has.
+    """
+
+    def __init__(self, layers: int, rows: int, tokens: int) -> None:
+        self.shape = (rows, tokens)
+        self.lengths = [0] * rows
+        super().__init__(layers=[_RowLayer(self) for _ in range(layers)])
+
+    def put(self, row: int, buffer: Buffer, columns: torch.Tensor) -> None:
+        """Fills a row with columns of a buffer."""
+        for own, other in zip(self.layers, buffer.layers, strict=True):
+            own.put(row, *other.gather(columns))
+        self.lengths[row] = len(columns)
+
+    def move(self, rows: list[int], to: list[int]) -> None:
+        """Puts some rows in place of others."""
+        for layer in self.layers:
+            layer.move(torch.tensor(rows), torch.tensor(to))
+        for row, place in zip(rows, to, strict=True):
+            self.lengths[place] = self.lengths[row]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pkt_bench.fastscore.buffer import Buffer
+from pkt_bench.fastscore.buffer import Buffer, Rows
 from pkt_bench.fastscore.families import causal_model, windows
 
 
@@ -67,6 +67,41 @@ class Engine:
             )
         logits: torch.Tensor = output.logits[0]
         return logits if len(asks) else logits[:0]
+
+    def rows(self, rows: int, tokens: int) -> Rows:
+        """Room for whole sequences side by side."""
+        return Rows(self._model.config.num_hidden_layers, rows, tokens)
+
+    def run_rows(self, rows: Rows, tokens: NDArray[np.int64]) -> torch.Tensor:
+        """Computes one more token of each of the first rows.
+
+        Args:
+            rows: sequences without gaps: a token's number in its row is its position.
+            tokens: their ids, (n,).
+
+        Returns:
+            The logits after each, (n, vocabulary), in the model's dtype.
+        """
+        count = len(tokens)
+        positions = np.array(rows.lengths[:count], dtype=np.int64)
+        columns = np.arange(positions.max() + 1)
+        seen = columns[None, :] <= positions[:, None]
+        masks = self._masks(seen, positions, columns)
+        upright = {kind: mask.transpose(0, 2) for kind, mask in masks.items()} if isinstance(masks, dict) else None
+        self.tokens_computed += count
+        with torch.no_grad():
+            output = self._model(
+                input_ids=torch.from_numpy(tokens).to(self._device)[:, None],
+                attention_mask=upright if isinstance(masks, dict) else masks.transpose(0, 2),
+                position_ids=torch.from_numpy(positions).to(self._device)[:, None],
+                use_cache=True,
+                logits_to_keep=1,
+                **{self._cache: rows},
+            )
+        for row in range(count):
+            rows.lengths[row] += 1
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
 
     def take(self, columns: NDArray[np.int64]) -> None:
         """Keeps some columns of the buffer and forgets the others."""

@@ -275,7 +275,9 @@ class FastLM(HFLM):
         )
         ends = causal_model(self.model).generation_config.eos_token_id
         stops = Stops(self.tokenizer, until, [ends] if isinstance(ends, int) else ends or [])
-        limits = Limits(self.pass_tokens, SEQUENCES_PER_DOCUMENT * int(self.batch_size), self._columns)
+        size = int(self.batch_size)
+        held = COLUMNS_PER_DOCUMENT * size
+        limits = Limits(self.pass_tokens, SEQUENCES_PER_DOCUMENT * size, min(self._columns, held), held)
         engine = Engine(self.model, limits.columns)
         said = generate(engine, contexts, most, stops, limits)
         self._counted(engine)
@@ -297,7 +299,7 @@ class FastLM(HFLM):
         head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         attended = 2 * config.num_hidden_layers * config.num_attention_heads * head
         weights = sum(weight.numel() for weight in causal_model(self.model).parameters())
-        return min(max(weights // attended, 1024), COLUMNS_PER_DOCUMENT * int(self.batch_size))
+        return max(int(weights // attended), 1024)
 
     def _stock_generations(self, requests: list[Any]) -> list[str]:
         """Stock lm-eval's, one by one: with several at once they are padded, which moves the last bits."""

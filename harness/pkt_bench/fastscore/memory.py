@@ -15,7 +15,7 @@ LOGITS_PER_TOKEN = 2**16
 """Logits of a pass for each of its tokens, at most: of a large vocabulary fewer tokens are asked about at once."""
 COLUMNS_PER_DOCUMENT = 256
 """Columns (tokens with keys and values) that generations of a batch may see, for each of its documents."""
-SEQUENCES_PER_DOCUMENT = 2
+SEQUENCES_PER_DOCUMENT = 4
 """Generations that grow together for each document of a batch."""
 
 # beyond these, more at once saves nothing
