@@ -253,8 +253,8 @@ def _pairs(request: Request, registry: Registry, findings: Findings, *, fetch: b
         tell=_say,
     )
     pairs = []
-    # one typo in the request must not cost a download
-    for pair, typed in [] if findings.errors and fetch else asked:
+    # one typo in the request must not cost a download; offline nothing does, and all that is missing is said
+    for pair, typed in [] if findings.errors and fetch and not request.offline else asked:
         found, problems = resolving.found_pair(pair, terms)
         findings.errors += problems if typed else [preflight.of_a_pair(pair, error) for error in problems]
         if not problems and preflight.check_pair(

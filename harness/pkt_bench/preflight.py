@@ -129,7 +129,7 @@ def check_suite(suite: Suite, called: str, findings: Findings, *, trained: bool 
         data_digest(suite)
         empty = not any(len(suite.records(split)) for split in SPLITS)
     except PktBenchError as error:
-        findings.errors.append(UnavailableError(f"suite {called}: {error}"))
+        findings.errors.append(UnavailableError(f"suite {called}: {error}{_also_missing(suite)}"))
         return
     except Exception as error:  # noqa: BLE001 - a stranger's generator may raise anything
         findings.errors.append(
@@ -155,6 +155,13 @@ def check_suite(suite: Suite, called: str, findings: Findings, *, trained: bool 
         )
     with findings.gathered():
         _check_tasks(suite, called)
+
+
+def _also_missing(suite: Suite) -> str:
+    """All the files that a suite is made of and that are not here, where it is more than one."""
+    named = ((ref, split) for ref in suite.needs for split in ref.splits)
+    absent = [mirrors.expected(ref, split) for ref, split in named if not mirrors.dataset_has(ref, split)]
+    return f"\n  It is made of {len(absent)} that are missing: {', '.join(absent)}" if len(absent) > 1 else ""
 
 
 def missing_data(suite: Suite) -> Iterator[str]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench import artifacts, environment, lm_tasks, models, reports, scoring
+from pkt_bench import artifacts, environment, lm_tasks, models, reports, resolving, scoring
 from pkt_bench.errors import PktBenchError
 from pkt_bench.integrity import Fault
 from pkt_bench.rescoring import Judges, Rescored, fault_of
@@ -67,6 +67,9 @@ def _why_not(root: Path, row: Mapping[str, Any], judges: Judges) -> str:
     if row["pair"] not in judges.pairs:
         return f"not run again: no pair installed here is called {row['pair']}"
     pair = judges.pairs[row["pair"]]
+    pair, missing = resolving.found_pair(pair, resolving.Terms())
+    if missing:
+        return f"not run again: the models of {row['pair']} are not here"
     for kind, ref in (("teacher", pair.teacher), ("student", pair.student)):
         if models.checkpoint_digest(ref) != row[f"{kind}_hash"]:
             return f"not run again: the {kind} of {row['pair']} installed here is another than the run had"
@@ -85,7 +88,7 @@ def _ask(
     environment.seed_everything(0)
     suite = judges.suite_of(row["task"])
     folder = root / "artifacts" / row["cell_key"]
-    pair = judges.pairs[row["pair"]]
+    pair, _ = resolving.found_pair(judges.pairs[row["pair"]], resolving.Terms())
     model, tokenizer = artifacts.load_artifact(folder, pair, row["dtype"], row["device"])
     lm = HFLM(
         pretrained=model,

@@ -16,6 +16,7 @@ import transformers
 
 import pkt_bench.executors.checking
 import pkt_bench.executors.child
+import pkt_bench.fastscore.lm
 
 # tqdm's own lock is a semaphore of the system, which a process that is killed leaves behind
 tqdm.tqdm.set_lock(threading.RLock())
