@@ -271,3 +271,12 @@ def test_python_minus_m_is_the_command():
     )
 
     assert done.stdout.startswith("pkt-bench 0.")
+
+
+def test_a_typo_elsewhere_hides_no_fault_of_a_pair_that_is_here(pkt_bench, tmp_path):
+    answer = pkt_bench("run", "--pair", f"{tmp_path}/t:{tmp_path}/s", "--suite", "knowlege", "--out", tmp_path / "runs")
+
+    assert answer.code == 2
+    assert "Did you mean 'knowledge'?" in answer.err
+    assert f"{tmp_path}/t" in answer.err
+    assert f"{tmp_path}/s" in answer.err

@@ -253,8 +253,11 @@ def _pairs(request: Request, registry: Registry, findings: Findings, *, fetch: b
         tell=_say,
     )
     pairs = []
-    # one typo in the request must not cost a download; offline nothing does, and all that is missing is said
-    for pair, typed in [] if findings.errors and fetch and not request.offline else asked:
+    # one typo in the request must not cost a download or a conversion; offline all that is missing is said
+    in_vain = bool(findings.errors) and fetch and not request.offline
+    for pair, typed in asked:
+        if in_vain and any((ref.hub and not ref.found) or ref.gguf for ref in (pair.teacher, pair.student)):
+            continue
         found, problems = resolving.found_pair(pair, terms)
         findings.errors += problems if typed else [preflight.of_a_pair(pair, error) for error in problems]
         if not problems and preflight.check_pair(
