@@ -10,11 +10,13 @@ from pkt_bench import integrity, lm_tasks, rescoring, scoring
 from pkt_bench.domain import Knobs, Task
 from pkt_bench.errors import ContractError, UnavailableError
 from pkt_bench.models import LoadedPair
+from pkt_bench.planning import suite_identity
 from pkt_bench.reports import part_of
+from pkt_bench.rows import scoring_hash
 from pkt_bench.scoring import score
 from pkt_bench.store import Store
 from pkt_bench.testing import pico_pair, pico_suite
-from recorded import make_cell, make_run
+from recorded import make_cell, make_run, make_score
 
 pytestmark = pytest.mark.filterwarnings("default")  # lm-eval and datasets warn about their own dependencies
 
@@ -164,3 +166,37 @@ def test_a_word_for_several_tasks_has_no_figure_and_says_which_they_are(loaded, 
 def test_a_group_that_is_not_there_is_an_error_that_lists_what_is(loaded, suite):
     with pytest.raises(UnavailableError, match=r"has no task 'by_sise' \(it has: .*by_size"):
         scored(loaded, suite, "by_sise")
+
+
+@pytest.fixture
+def beside(loaded, suite, tmp_path):
+    """A run of another suite whose student was scored on a group, too."""
+    found = scored(loaded, suite, "by_size")
+    its_own = {"suite": {"name": "by_size", "code": "3" * 32, "task_files": "4" * 32}, "tasks": [{"name": "by_size"}]}
+    cell = make_cell(also_score=[its_own | {"data_hash": "5" * 32, "prompt_hash": "6" * 32}])
+    store = Store(tmp_path / "runs")
+    store.record(make_run(cell, scores=(make_score(headline=True), *found.scores)), found.items)
+    return store, scoring_hash(its_own["suite"])
+
+
+def test_members_of_a_group_beside_the_suite_say_what_judged_the_group(beside):
+    store, judged_by = beside
+
+    rows = {row["task"]: row for row in store.read().runs.to_pylist()}
+
+    assert {rows[task]["scoring_hash"] for task in ("by_size", "small", "large")} == {judged_by}
+    assert {rows[task]["data_hash"] for task in ("by_size", "small", "large")} == {"5" * 32}
+    assert rows["tiny_code"]["data_hash"] == "d" * 32
+
+
+def test_answers_to_members_of_a_group_are_judged_again_by_the_group(suite):
+    judges = rescoring.Judges()
+    asked = dataclasses.replace(suite, tasks=(Task("by_size", "acc"),))
+    offer = dataclasses.replace(next(iter(judges._shelf)), item=asked)
+    judges._suites["by_size"] = offer
+    judged_by = scoring_hash(suite_identity(offer)["suite"])
+
+    whole, member = (judges.of({"task": task, "scoring_hash": judged_by}) for task in ("by_size", "large"))
+
+    assert len(whole.documents) == sum(SIZES.values())
+    assert [document["prompt"] for document in member.documents] == [f"large {number}:" for number in range(6)]

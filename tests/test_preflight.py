@@ -366,3 +366,21 @@ def test_a_pair_of_one_checkpoint_is_found_under_two_names(tmp_path):
     )
 
     assert "are the same checkpoint" in str(findings.errors[0])
+
+
+@pytest.mark.parametrize(("memory", "documents"), [(10**12, 16), (10**3, 1)])
+def test_an_automatic_batch_is_at_least_one_document_and_no_more_than_pays(tmp_path, monkeypatch, memory, documents):
+    monkeypatch.setattr(preflight, "device_bytes", lambda _device: memory)
+
+    assert preflight.fitting_batch(pico_pair(tmp_path), "cpu", "float32") == documents
+
+
+def test_an_automatic_batch_is_a_power_of_two_that_half_the_memory_holds(tmp_path, monkeypatch):
+    pair = pico_pair(tmp_path)
+    shape = models.architecture(pair.teacher)
+    # 1024 tokens of keys, values, two copies of hidden and feed-forward states, and logits, 4 bytes each
+    document = 1024 * 4 * (2 * shape.layers * shape.kv_heads * shape.head_dim + 2 * (2 * shape.hidden + shape.ffn))
+    document += 1024 * 4 * shape.vocabulary
+    monkeypatch.setattr(preflight, "device_bytes", lambda _device: 2 * (7 * document + 4 * shape.parameters))
+
+    assert preflight.fitting_batch(pair, "cpu", "float32") == 4

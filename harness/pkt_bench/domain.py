@@ -489,8 +489,8 @@ class TrainingKnobs:
 class Knobs:
     """What the run sets for every cell alike, and what can move a number: part of every cell's key.
 
-    `teacher_dtype` is the type of the teacher's weights, where it is not `dtype`; `device_map` how models are spread
-    over devices (None: each whole on `device`); `scorer` which of the two scorers answers lm-eval's requests.
+    `teacher_dtype` is the type of the teacher's weights, where it is not `dtype`; `device_map` how it is spread over
+    devices (None: whole on `device`); `scorer` which of the two scorers answers lm-eval's requests.
     """
 
     device: str = "cpu"
@@ -607,7 +607,10 @@ class Skip:
 
 @dataclass(frozen=True)
 class Score:
-    """One figure of one task. `value` is None where there is none: never a magic number."""
+    """One figure of one task. `value` is None where there is none: never a magic number.
+
+    `part_of` is the group that was asked for, where the task is one of its members.
+    """
 
     task: str
     metric: str
@@ -621,6 +624,7 @@ class Score:
     task_hash: str
     shots: int
     chance: float | None = None
+    part_of: str = ""
 
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):

@@ -13,7 +13,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pkt_bench.domain import Item, Score, Task, digest_of
@@ -59,7 +59,7 @@ def scores(task: Task, report: Report) -> list[Score]:
     own = list(_group_scores(task, report))
     # a task's own figure beside the group's is none that the suite is known by
     beside = (_scores(Task(part, metric=""), report.raw, part) for part in report.parts)
-    return [*own, *(score for part in beside for score in part)]
+    return [*own, *(replace(score, part_of=report.name) for part in beside for score in part)]
 
 
 def items(report: Report) -> list[Item]:

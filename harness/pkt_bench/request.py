@@ -80,7 +80,7 @@ class Request(Settings):
     teacher_dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """What the teacher's weights are held in, where it is not `dtype`."""
     device_map: Literal["auto", "balanced", "sequential"] | None = None
-    """How models are spread over devices, then memory, then the disk; unset: each whole on `device`."""
+    """How the teacher is spread over devices, then memory, then the disk; unset: whole on `device`."""
     scorer: Literal["fast", "stock"] = "fast"
     """`fast` computes what requests share once, checked against `stock`, which is lm-eval's own, as it goes."""
     batch_size: int | Literal["auto"] = 16

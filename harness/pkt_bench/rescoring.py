@@ -124,18 +124,32 @@ class Judges:
 
         if judged_by is None:
             return f"not scored again: by what task files and code {task} was judged is unknown"
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)
         try:
+            # a member of a group was judged by the group's files, and the group's rows come before its own
+            if (member := self._member(task, judged_by)) is not None:
+                return member
             if task not in self._suites:
                 # one of lm-eval's own, which every student may be scored on
                 self._suites[task] = self._shelf.get(f"{LM_EVAL}/{task}")
             if judged_by != scoring_hash(suite_identity(self._suites[task])["suite"]):
                 return f"not scored again: {task} was judged by other task files or code than those installed here"
-            logging.getLogger("lm_eval").setLevel(logging.ERROR)
             return judge_of(self._suites[task].item, self.task_of(task))
         except RequestError:
             return f"not scored again: no suite installed here has the task {task}"
         except UnavailableError as error:
             return f"not scored again: {task} cannot be had here: {' '.join(str(error).split())}"
+
+    def _member(self, task: str, judged_by: str) -> Judge | None:
+        """The judge of a member of a group that was looked at before, with the same files and code."""
+        groups = [name for name, digest in self._found if digest == judged_by and name != task]
+        for group in groups:
+            if group in self._suites:
+                loaded = lm_tasks.load(self._suites[group].item, self.task_of(group))
+                if group in loaded["groups"] and task in loaded["tasks"]:
+                    documents = list(loaded["tasks"][task].eval_docs)
+                    return Judge(documents, [loaded["tasks"][task]] * len(documents))
+        return None
 
 
 def judge_of(suite: Suite, task: Task) -> Judge | str:

@@ -32,7 +32,7 @@ def run_rows(run: Run, items: Sequence[Item] = ()) -> list[dict[str, Any]]:
         _with_comparability(
             common
             | _score(score, headline)
-            | _judged(run, score.task)
+            | _judged(run, score.part_of or score.task)
             | {"documents_hash": documents_hash([item for item in items if item.task == score.task])}
         )
         for score in run.scores
@@ -117,7 +117,7 @@ def _headline_task(run: Run) -> str:
 
 
 def _score(score: Score, headline_task: str) -> dict[str, Any]:
-    row = {field.name: getattr(score, field.name) for field in fields(score)}
+    row = {field.name: getattr(score, field.name) for field in fields(score) if field.name != "part_of"}
     return row | {
         "stderr": _finite(score.stderr),
         "headline": score.headline and score.task == headline_task,

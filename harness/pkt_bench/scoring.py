@@ -92,10 +92,7 @@ _COMBINED: Mapping[str, Any] = {
 
 
 def scorer_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, suite: Suite, knobs: Knobs) -> Any:  # noqa: ANN401
-    """What lm-eval asks: the fast scorer, or stock lm-eval's own.
-
-    A batch size of `auto` is turned into a number here, and stays that.
-    """
+    """What lm-eval asks: the fast scorer, or stock lm-eval's own."""
     from lm_eval.models.huggingface import HFLM
 
     from pkt_bench.fastscore.lm import FastLM
@@ -103,20 +100,9 @@ def scorer_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, suite:
     return (HFLM if knobs.scorer == "stock" else FastLM)(
         pretrained=model,
         tokenizer=tokenizer,
-        batch_size=batch_size(model, knobs),
+        batch_size=knobs.batch_size,
         add_bos_token=suite.prompt.bos and tokenizer.bos_token_id is not None,
     )
-
-
-def batch_size(model: PreTrainedModel, knobs: Knobs) -> int:
-    """Documents per batch: as asked for, or for `auto` what the free memory holds."""
-    from pkt_bench.fastscore.memory import automatic
-
-    asked: int | str = knobs.batch_size
-    if asked != "auto":
-        return int(asked)
-    window = getattr(model.config, "max_position_embeddings", 2048)
-    return automatic(model, window, stock=knobs.scorer == "stock")
 
 
 def _how(lm: Any) -> dict[str, Any]:  # noqa: ANN401 - an HFLM

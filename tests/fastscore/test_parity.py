@@ -99,13 +99,3 @@ def test_prompts_that_are_learnt_are_left_to_stock_lm_eval(of_family):
     adapted = get_peft_model(copy.deepcopy(model), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
 
     assert why_not(adapted) == "adapter 'default' is PROMPT_TUNING, and only LoRA adapters are known to compute alike"
-
-
-def test_what_fits_is_a_power_of_two_of_half_the_free_memory(of_family, monkeypatch):
-    from pkt_bench.fastscore import memory
-
-    model, _ = of_family("llama")
-    for free, expected in ((10**12, 16), (10**6, 1)):
-        monkeypatch.setattr(memory, "_free", lambda _device, free=free: free)
-        assert memory.automatic(model, 256, stock=False) == expected
-        assert memory.automatic(model, 256, stock=True) == expected

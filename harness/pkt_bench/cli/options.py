@@ -129,7 +129,7 @@ DeviceMap = Annotated[
     typer.Option(
         "--device-map",
         metavar="auto|balanced|sequential",
-        help="Spread models over devices, memory and disk. (default: each whole on the device)",
+        help="Spread the teacher over devices, memory and disk. (default: whole on the device)",
         rich_help_panel=HOW,
     ),
 ]
