@@ -36,9 +36,9 @@ _WHAT_TO_DO = {
     "teacher": "Work on `context.pair.student`; clone what you change of the teacher.",
     "shapes": "Return a model of the student's architecture: what it learnt has to fit into its tensors.",
     "returns": "return Transferred(student): a PreTrainedModel, or a PeftModel with one LoRA adapter named default.",
-    "selection": "Transferred(..., selection='oracle') where test scores chose; better, choose on the validation split.",
+    "selection": "Transferred(..., selection='oracle') where test scores chose; better choose on the validation split.",
     FINITE: "Check what you divide by, and the step: a NaN in one weight makes every score one.",
-    CHANGES: "A transfer that moves no byte is no transfer. If that is meant, say changes_student=False.",
+    CHANGES: "A transfer that moves no byte is none. If that is meant, say changes_student=False.",
     RELOADED: "What the student computes must be in its weights: no patched forward, hook or buffer survives saving.",
     RUNS: "Either make it work there, or have skip(question) say in a sentence why it cannot.",
 }
@@ -128,10 +128,12 @@ def of_costs(done: Sequence[Attempt]) -> Iterator[Finding]:
         stages = sum(
             seconds for name, seconds in cost.stage_seconds.items() if not name.endswith(("(reused)", "(resumed)"))
         )
-        if cost.transfer_seconds is not None and stages > cost.transfer_seconds * 1.01 + 0.01:
+        # models that are first touched in a stage are loaded in it
+        whole = (cost.transfer_seconds or 0.0) + (cost.load_seconds or 0.0)
+        if stages > whole * 1.01 + 0.01:
             wrong.append(
-                f"its stages add up to {stages:.3g} s, and the transfer took {cost.transfer_seconds:.3g} s:"
-                " a stage within a stage counts twice"
+                f"its stages add up to {stages:.3g} s, and all of it took {whole:.3g} s: a stage within a stage counts"
+                " twice"
             )
     if wrong:
         yield Finding(
