@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -38,9 +38,27 @@ class Offer(Generic[T]):
         return not distribution or normal(distribution) == normal(self.distribution)
 
     def is_called(self, name: str) -> bool:
-        """Whether this is one of its names: plain, or with its distribution in front."""
+        """Whether this is one of its names: plain, with its distribution in front, with that of its control."""
         distribution, plain = split_name(name)
-        return plain == self.item.name and self.is_of(distribution)
+        return self.is_of(distribution) and (plain == self.item.name or self._is_control(plain))
+
+    def _is_control(self, plain: str) -> bool:
+        method, _, control = plain.partition(":")
+        distribution, _, bare = control.rpartition("/")
+        own_method, _, own = self.item.name.partition(":")
+        return (
+            bool(distribution and self.control_distribution)
+            and (method, bare) == (own_method, own.rpartition("/")[2])
+            and normal(distribution) == normal(self.control_distribution)
+        )
+
+    def given(self, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """What tables by name hold for it: under its plain name, then under a longer one, which wins."""
+        found = dict(tables.get(self.item.name, {}))
+        for name, fields in tables.items():
+            if "/" in name and self.is_called(name):
+                found.update(fields)
+        return found
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -258,7 +258,7 @@ def transfer(job: Job, means: Means) -> Ended:
 
 def _registry(job: Job) -> plugins.Registry:
     mirrors.use(job.data_dirs)
-    return plugins.load(job.plugins)
+    return plugins.load(job.plugins, tell=plugins.quiet)
 
 
 def _method_and_suite(job: Job, registry: plugins.Registry) -> tuple[Method, Suite]:
