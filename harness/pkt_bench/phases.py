@@ -270,7 +270,7 @@ def _check_transferred(transferred: object, method: Method, oracle: _Oracle) -> 
 
 def _registry(job: Job) -> plugins.Registry:
     mirrors.use(job.data_dirs)
-    return plugins.load(job.plugins)
+    return plugins.load(job.plugins, tell=plugins.quiet)
 
 
 def _method_and_suite(job: Job, registry: plugins.Registry) -> tuple[Method, Suite]:
