@@ -1,12 +1,19 @@
-"""Settings of methods: what they share, and how text from the command line becomes a validated instance."""
+"""Settings of methods: what they share, what is said of each, and how text becomes a validated instance."""
 
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+import pydantic
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
 
 from pkt_bench.errors import RequestError
 
@@ -19,31 +26,32 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-Rate = Annotated[float, Field(gt=0, le=1)]
+Rate = Annotated[float, pydantic.Field(gt=0, le=1)]
+Rates = Annotated[tuple[Rate, ...], pydantic.Field(min_length=1, max_length=16)]
 
 
 class FinetuneSettings(Settings):
     """The schedule that every tuned method shares by default, so that methods differ by their start alone."""
 
-    epochs: int = Field(default=3, ge=1, le=100)
+    epochs: int = pydantic.Field(default=3, ge=1, le=100)
     """Passes over the train split."""
-    learning_rate: tuple[Rate, ...] = Field(default=(2e-3, 4e-3, 8e-3), min_length=1, max_length=16)
+    learning_rate: tuple[Rate, ...] = pydantic.Field(default=(2e-3, 4e-3, 8e-3), min_length=1, max_length=16)
     """Peak learning rate of AdamW; linear warm-up, then linear decay to 0. Of several, each is tried from the same
     start on the same batches, and the one with the lowest loss on the validation split is kept."""
-    batch_size: int = Field(default=16, ge=1, le=4096)
+    batch_size: int = pydantic.Field(default=16, ge=1, le=4096)
     """Records per optimiser step."""
-    warmup_ratio: float = Field(default=0.03, ge=0, le=1)
+    warmup_ratio: float = pydantic.Field(default=0.03, ge=0, le=1)
     """Share of the steps spent warming up."""
-    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    weight_decay: float = pydantic.Field(default=0.0, ge=0, le=1)
     """Decoupled weight decay of AdamW."""
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    max_grad_norm: float = pydantic.Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
-    max_length: int = Field(default=2048, ge=8)
+    max_length: int = pydantic.Field(default=2048, ge=8)
     """Tokens of a record beyond this are cut."""
-    train_records: int | None = Field(default=None, ge=1)
+    train_records: int | None = pydantic.Field(default=None, ge=1)
     """Use the first so many records of the train split; unset means all."""
 
-    @field_validator("learning_rate", mode="before")
+    @field_validator("learning_rate", mode="before", json_schema_input_type=Rates | Rate)
     @classmethod
     def _one_or_several(cls, value: object) -> object:
         return (value,) if isinstance(value, int | float) else value
@@ -52,11 +60,11 @@ class FinetuneSettings(Settings):
 class AdapterSettings(FinetuneSettings):
     """A LoRA adapter and the schedule that tunes it."""
 
-    rank: int = Field(default=16, ge=1, le=4096)
+    rank: int = pydantic.Field(default=16, ge=1, le=4096)
     """Rank of the adapter."""
-    alpha: float | None = Field(default=None, gt=0)
+    alpha: float | None = pydantic.Field(default=None, gt=0)
     """Scaling is alpha / rank; unset means alpha = rank, a scaling of 1."""
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    lora_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapter's input. Above 0, an adapter that starts non-zero changes the student in training."""
     modules: tuple[Module, ...] = (
         "q_proj",
@@ -78,6 +86,198 @@ class AdapterSettings(FinetuneSettings):
 
 
 S = TypeVar("S", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One setting, as people are told of it.
+
+    Attributes:
+        name: as typed after `METHOD.`, the alias where the model takes nothing else.
+        kind: its type in words: `whole number`, `number`, `text`, `true or false`, `path`, `list of numbers`, `table`,
+            and so on; ` or none` where it may be unset.
+        default: as it would be typed after `--set METHOD.FIELD=`; None where a value has to be given, or where the
+            default is worked out from other fields.
+        required: whether a value has to be given.
+        bounds: in words, empty where there are none: `at least 1, at most 100`, `each above 0 and at most 1`.
+        choices: the values it takes, or each of a list takes, where they are few and known, as typed; `none` among them
+            where it may be unset.
+        several: whether it takes a list, written with commas.
+        description: the field's docstring as one line.
+    """
+
+    name: str
+    kind: str
+    default: str | None
+    required: bool
+    bounds: str
+    choices: tuple[str, ...]
+    several: bool
+    description: str
+
+
+def describe(model: type[BaseModel]) -> tuple[Field, ...]:
+    """What there is to set in `model`, field by field, in its order; for listings, pages and completion."""
+    schema = model.model_json_schema(schema_generator=_Lenient)
+    known = schema.get("properties", {})
+    return tuple(
+        _told(spelling(model, name), info, known.get(_alias(info) or name, {}), schema.get("$defs", {}))
+        for name, info in model.model_fields.items()
+    )
+
+
+def spelling(model: type[BaseModel], name: str) -> str:
+    """How the field `name` is spelled by whoever sets it: its alias where the model takes nothing else."""
+    by_name = model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name")
+    return name if by_name else _alias(model.model_fields[name]) or name
+
+
+def typed(value: object) -> str:
+    """A value as it is typed after `--set METHOD.FIELD=`: commas between those of a list, JSON for a table."""
+    if isinstance(value, Enum):
+        return typed(value.value)
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        # 1e-05 is 1e-5 to people
+        return repr(value).replace("e-0", "e-").replace("e+0", "e")
+    if isinstance(value, str | int | Path):
+        return str(value)
+    if isinstance(value, tuple | list | set | frozenset):
+        parts = [typed(each) for each in value]
+        plain = all(isinstance(each, str | int | float | Path | Enum) for each in value)
+        if plain and not any("," in part or part != part.strip() or not part for part in parts):
+            return ",".join(parts)
+    return json.dumps(pydantic.TypeAdapter(Any).dump_python(value, mode="json"))
+
+
+class _Lenient(GenerateJsonSchema):
+    """Schemas of fields of any type: of one that JSON cannot say nothing is known, and the others stay."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default", "skipped-discriminator"}  # noqa: RUF012
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:  # noqa: ANN401, ARG002
+        return {}
+
+
+def _alias(info: FieldInfo) -> str | None:
+    given = info.validation_alias or info.alias
+    if isinstance(given, pydantic.AliasChoices):
+        given = next((each for each in given.choices if isinstance(each, str)), None)
+    return given if isinstance(given, str) else None
+
+
+def _told(name: str, info: FieldInfo, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Field:
+    arms = _arms(schema, definitions)
+    inner = [arm for arm in arms if arm.get("type") != "null"]
+    optional = len(inner) < len(arms)
+    several = any(arm.get("type") == "array" for arm in inner)
+    # one of a list may stand for the list: said once
+    items = [item for arm in inner if arm.get("type") == "array" for item in _items(arm, definitions)]
+    inner = [arm for arm in inner if arm not in items]
+    choices = [choice for arm in (*inner, *items) for choice in _choices(arm)]
+    closed = all(_choices(arm) for arm in (*(a for a in inner if a.get("type") != "array"), *items))
+    # where any number will do but also one word, the word is said
+    kinds = dict.fromkeys(_kind(arm, definitions, closed=closed) for arm in inner)
+    bounds = dict.fromkeys(filter(None, (_bounds(arm, definitions) for arm in inner)))
+    required = info.is_required()
+    return Field(
+        name=name,
+        kind=" or ".join((*kinds, *(("none",) if optional else ()))) or "none",
+        default=None if required else _default(info),
+        required=required,
+        bounds="; or ".join(bounds),
+        choices=(*dict.fromkeys(choices), *(("none",) if optional else ())) if choices and closed else (),
+        several=several,
+        description=" ".join((info.description or "").split()),
+    )
+
+
+def _default(info: FieldInfo) -> str | None:
+    try:
+        return typed(info.get_default(call_default_factory=True, validated_data={}))
+    except Exception:  # noqa: BLE001 - a factory that wants the other fields, or a value no text stands for
+        return None
+
+
+def _arms(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The types a schema allows, one by one, references followed."""
+    if "$ref" in schema:
+        return _arms(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
+    parts = schema.get("anyOf") or schema.get("oneOf")
+    if parts:
+        return [arm for part in parts for arm in _arms(part, definitions)]
+    if len(schema.get("allOf", ())) == 1:
+        return _arms(schema["allOf"][0], definitions)
+    return [{key: value for key, value in schema.items() if key not in {"title", "description", "default"}}]
+
+
+def _items(arm: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    parts = [*arm.get("prefixItems", ()), *((arm["items"],) if isinstance(arm.get("items"), Mapping) else ())]
+    found: list[dict[str, Any]] = []
+    for part in parts:
+        found += [each for each in _arms(part, definitions) if each not in found]
+    return found
+
+
+def _choices(arm: Mapping[str, Any]) -> list[str]:
+    values = arm["enum"] if "enum" in arm else [arm["const"]] if "const" in arm else None
+    if values is None:
+        return ["true", "false"] if arm.get("type") == "boolean" else []
+    return [typed(value) for value in values]
+
+
+_KINDS = {
+    "integer": ("whole number", "whole numbers"),
+    "number": ("number", "numbers"),
+    "string": ("text", "texts"),
+    "boolean": ("true or false", "true or false"),
+    "object": ("table", "tables"),
+    "null": ("none", "none"),
+}
+_FORMATS = {"path": "path", "file-path": "path", "directory-path": "path", "date": "date", "date-time": "date and time"}
+
+
+def _kind(arm: Mapping[str, Any], definitions: Mapping[str, Any], *, many: bool = False, closed: bool = True) -> str:
+    if arm.get("type") == "array":
+        items = _items(arm, definitions)
+        inside = dict.fromkeys(_kind(item, definitions, many=True, closed=closed) for item in items)
+        return f"list of {' or '.join(inside) or 'anything'}"
+    if "enum" in arm or "const" in arm:
+        return (("choice", "choices")[many]) if closed else " or ".join(_choices(arm))
+    if arm.get("properties"):
+        return f"{('table', 'tables')[many]} of {', '.join(arm['properties'])}"
+    if arm.get("format") in _FORMATS:
+        return _FORMATS[arm["format"]] + "s" * many
+    return _KINDS.get(str(arm.get("type")), ("anything", "anything"))[many]
+
+
+def _bounds(arm: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    said = []
+    for key, text in (
+        ("exclusiveMinimum", "above {}"),
+        ("minimum", "at least {}"),
+        ("exclusiveMaximum", "below {}"),
+        ("maximum", "at most {}"),
+        ("multipleOf", "a multiple of {}"),
+        ("minLength", "at least {} letters"),
+        ("maxLength", "at most {} letters"),
+        ("pattern", "like {}"),
+    ):
+        if key in arm:
+            said.append(text.format(typed(_whole(arm[key]))))
+    least, most = arm.get("minItems", 0), arm.get("maxItems")
+    if least and least == most:
+        said.append(f"{least} of them")
+    else:
+        said += [f"at least {least} of them"] * bool(least) + [f"at most {most} of them"] * (most is not None)
+    each = dict.fromkeys(filter(None, (_bounds(item, definitions) for item in _items(arm, definitions))))
+    said += [f"each {text}" for text in each]
+    return ", ".join(said)
+
+
+def _whole(bound: object) -> object:
+    return int(bound) if isinstance(bound, float) and bound.is_integer() and abs(bound) < 1e15 else bound
 
 
 def parse_settings(method: str, model: type[S], given: Mapping[str, Any]) -> S:
