@@ -1,21 +1,30 @@
-"""Settings of methods: what they share, what is said of each, and how text becomes a validated instance."""
+"""Settings of methods: what they share, and how what was given becomes a validated instance."""
 
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
-from pydantic.fields import FieldInfo
-from pydantic.json_schema import GenerateJsonSchema
 
-from pkt_bench.errors import RequestError
+from pkt_bench.as_typed import UnreadableError, read, spellings
+from pkt_bench.described import Field, describe
+from pkt_bench.errors import ContractError, RequestError
+
+__all__ = [
+    "AdapterSettings",
+    "Field",
+    "FinetuneSettings",
+    "Module",
+    "Settings",
+    "choices_of",
+    "describe",
+    "nearest",
+    "parse_settings",
+    "plainly",
+]
 
 Module = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "embed_tokens", "lm_head"]
 
@@ -88,226 +97,121 @@ class AdapterSettings(FinetuneSettings):
 S = TypeVar("S", bound=BaseModel)
 
 
-@dataclass(frozen=True)
-class Field:
-    """One setting, as people are told of it.
-
-    Attributes:
-        name: as typed after `METHOD.`, the alias where the model takes nothing else.
-        kind: its type in words: `whole number`, `number`, `text`, `true or false`, `path`, `list of numbers`, `table`,
-            and so on; ` or none` where it may be unset.
-        default: as it would be typed after `--set METHOD.FIELD=`; None where a value has to be given, or where the
-            default is worked out from other fields.
-        required: whether a value has to be given.
-        bounds: in words, empty where there are none: `at least 1, at most 100`, `each above 0 and at most 1`.
-        choices: the values it takes, or each of a list takes, where they are few and known, as typed; `none` among them
-            where it may be unset.
-        several: whether it takes a list, written with commas.
-        description: the field's docstring as one line.
-    """
-
-    name: str
-    kind: str
-    default: str | None
-    required: bool
-    bounds: str
-    choices: tuple[str, ...]
-    several: bool
-    description: str
-
-
-def describe(model: type[BaseModel]) -> tuple[Field, ...]:
-    """What there is to set in `model`, field by field, in its order; for listings, pages and completion."""
-    schema = model.model_json_schema(schema_generator=_Lenient)
-    known = schema.get("properties", {})
-    return tuple(
-        _told(spelling(model, name), info, known.get(_alias(info) or name, {}), schema.get("$defs", {}))
-        for name, info in model.model_fields.items()
-    )
-
-
-def spelling(model: type[BaseModel], name: str) -> str:
-    """How the field `name` is spelled by whoever sets it: its alias where the model takes nothing else."""
-    by_name = model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name")
-    return name if by_name else _alias(model.model_fields[name]) or name
-
-
-def typed(value: object) -> str:
-    """A value as it is typed after `--set METHOD.FIELD=`: commas between those of a list, JSON for a table."""
-    if isinstance(value, Enum):
-        return typed(value.value)
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        # 1e-05 is 1e-5 to people
-        return repr(value).replace("e-0", "e-").replace("e+0", "e")
-    if isinstance(value, str | int | Path):
-        return str(value)
-    if isinstance(value, tuple | list | set | frozenset):
-        parts = [typed(each) for each in value]
-        plain = all(isinstance(each, str | int | float | Path | Enum) for each in value)
-        if plain and not any("," in part or part != part.strip() or not part for part in parts):
-            return ",".join(parts)
-    return json.dumps(pydantic.TypeAdapter(Any).dump_python(value, mode="json"))
-
-
-class _Lenient(GenerateJsonSchema):
-    """Schemas of fields of any type: of one that JSON cannot say nothing is known, and the others stay."""
-
-    ignored_warning_kinds = {"skipped-choice", "non-serializable-default", "skipped-discriminator"}  # noqa: RUF012
-
-    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:  # noqa: ANN401, ARG002
-        return {}
-
-
-def _alias(info: FieldInfo) -> str | None:
-    given = info.validation_alias or info.alias
-    if isinstance(given, pydantic.AliasChoices):
-        given = next((each for each in given.choices if isinstance(each, str)), None)
-    return given if isinstance(given, str) else None
-
-
-def _told(name: str, info: FieldInfo, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Field:
-    arms = _arms(schema, definitions)
-    inner = [arm for arm in arms if arm.get("type") != "null"]
-    optional = len(inner) < len(arms)
-    several = any(arm.get("type") == "array" for arm in inner)
-    # one of a list may stand for the list: said once
-    items = [item for arm in inner if arm.get("type") == "array" for item in _items(arm, definitions)]
-    inner = [arm for arm in inner if arm not in items]
-    choices = [choice for arm in (*inner, *items) for choice in _choices(arm)]
-    closed = all(_choices(arm) for arm in (*(a for a in inner if a.get("type") != "array"), *items))
-    # where any number will do but also one word, the word is said
-    kinds = dict.fromkeys(_kind(arm, definitions, closed=closed) for arm in inner)
-    bounds = dict.fromkeys(filter(None, (_bounds(arm, definitions) for arm in inner)))
-    required = info.is_required()
-    return Field(
-        name=name,
-        kind=" or ".join((*kinds, *(("none",) if optional else ()))) or "none",
-        default=None if required else _default(info),
-        required=required,
-        bounds="; or ".join(bounds),
-        choices=(*dict.fromkeys(choices), *(("none",) if optional else ())) if choices and closed else (),
-        several=several,
-        description=" ".join((info.description or "").split()),
-    )
-
-
-def _default(info: FieldInfo) -> str | None:
-    try:
-        return typed(info.get_default(call_default_factory=True, validated_data={}))
-    except Exception:  # noqa: BLE001 - a factory that wants the other fields, or a value no text stands for
-        return None
-
-
-def _arms(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The types a schema allows, one by one, references followed."""
-    if "$ref" in schema:
-        return _arms(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
-    parts = schema.get("anyOf") or schema.get("oneOf")
-    if parts:
-        return [arm for part in parts for arm in _arms(part, definitions)]
-    if len(schema.get("allOf", ())) == 1:
-        return _arms(schema["allOf"][0], definitions)
-    return [{key: value for key, value in schema.items() if key not in {"title", "description", "default"}}]
-
-
-def _items(arm: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[dict[str, Any]]:
-    parts = [*arm.get("prefixItems", ()), *((arm["items"],) if isinstance(arm.get("items"), Mapping) else ())]
-    found: list[dict[str, Any]] = []
-    for part in parts:
-        found += [each for each in _arms(part, definitions) if each not in found]
-    return found
-
-
-def _choices(arm: Mapping[str, Any]) -> list[str]:
-    values = arm["enum"] if "enum" in arm else [arm["const"]] if "const" in arm else None
-    if values is None:
-        return ["true", "false"] if arm.get("type") == "boolean" else []
-    return [typed(value) for value in values]
-
-
-_KINDS = {
-    "integer": ("whole number", "whole numbers"),
-    "number": ("number", "numbers"),
-    "string": ("text", "texts"),
-    "boolean": ("true or false", "true or false"),
-    "object": ("table", "tables"),
-    "null": ("none", "none"),
-}
-_FORMATS = {"path": "path", "file-path": "path", "directory-path": "path", "date": "date", "date-time": "date and time"}
-
-
-def _kind(arm: Mapping[str, Any], definitions: Mapping[str, Any], *, many: bool = False, closed: bool = True) -> str:
-    if arm.get("type") == "array":
-        items = _items(arm, definitions)
-        inside = dict.fromkeys(_kind(item, definitions, many=True, closed=closed) for item in items)
-        return f"list of {' or '.join(inside) or 'anything'}"
-    if "enum" in arm or "const" in arm:
-        return (("choice", "choices")[many]) if closed else " or ".join(_choices(arm))
-    if arm.get("properties"):
-        return f"{('table', 'tables')[many]} of {', '.join(arm['properties'])}"
-    if arm.get("format") in _FORMATS:
-        return _FORMATS[arm["format"]] + "s" * many
-    return _KINDS.get(str(arm.get("type")), ("anything", "anything"))[many]
-
-
-def _bounds(arm: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    said = []
-    for key, text in (
-        ("exclusiveMinimum", "above {}"),
-        ("minimum", "at least {}"),
-        ("exclusiveMaximum", "below {}"),
-        ("maximum", "at most {}"),
-        ("multipleOf", "a multiple of {}"),
-        ("minLength", "at least {} letters"),
-        ("maxLength", "at most {} letters"),
-        ("pattern", "like {}"),
-    ):
-        if key in arm:
-            said.append(text.format(typed(_whole(arm[key]))))
-    least, most = arm.get("minItems", 0), arm.get("maxItems")
-    if least and least == most:
-        said.append(f"{least} of them")
-    else:
-        said += [f"at least {least} of them"] * bool(least) + [f"at most {most} of them"] * (most is not None)
-    each = dict.fromkeys(filter(None, (_bounds(item, definitions) for item in _items(arm, definitions))))
-    said += [f"each {text}" for text in each]
-    return ", ".join(said)
-
-
-def _whole(bound: object) -> object:
-    return int(bound) if isinstance(bound, float) and bound.is_integer() and abs(bound) < 1e15 else bound
-
-
 def parse_settings(method: str, model: type[S], given: Mapping[str, Any]) -> S:
     """Validates `given` for `method`; text is read as the field's type.
 
     Raises:
-        RequestError: an unknown name (nearest one offered) or a value of the wrong type or out of range.
+        RequestError: unknown names (the nearest ones offered) or values of the wrong type or out of range; all at once.
+        ContractError: a check of the model's own raised something else than what pydantic takes for a refusal.
     """
-    known = model.model_fields
+    known = spellings(model)
+    lines = _names(method, model, given)
+    values: dict[str, object] = {}
+    for key in [key for key in given if key in known]:
+        try:
+            values[key] = read(given[key], model.model_fields[known[key]].annotation)
+        except UnreadableError as error:
+            seen = given[key] if isinstance(given[key], str) else error.seen
+            lines.append(_line(method, model, (key, *error.where), seen, error.said))
+    if lines:
+        raise RequestError("\n".join(lines))
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise RequestError("\n".join(_refused(method, model, given, values, error))) from None
+    except Exception as error:
+        raise ContractError(
+            f"the settings of {method} cannot be checked: {type(error).__name__}: {error}."
+            "\n  Its own check has to raise ValueError; tell the author of the plugin."
+        ) from error
+
+
+def _names(method: str, model: type[BaseModel], given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the names alone."""
+    known = spellings(model)
+    shown = list(dict.fromkeys(next(key for key, field in known.items() if field == name) for name in known.values()))
+    lines = []
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
             hint = f" Did you mean '{method}.{near[0]}'?" if near else ""
-            listing = ", ".join(known) if known else "none: this method has no settings"
-            raise RequestError(f"{method} has no setting '{name}'.{hint}\n  Settings: {listing}")
-    try:
-        return model.model_validate({name: _from_text(value, known[name].annotation) for name, value in given.items()})
-    except ValidationError as error:
-        lines = []
-        # of a field with several problems the first says what is wrong; the others follow from it
-        first = {str(problem["loc"][0]) if problem["loc"] else "": problem for problem in reversed(error.errors())}
-        for where, problem in reversed(first.items()):
-            seen = given.get(where, problem.get("input"))
-            about = known[where].description if where in known else None
+            listing = ", ".join(shown) if shown else "none: this method has no settings"
+            lines.append(f"{method} has no setting '{name}'.{hint}\n  Settings: {listing}")
+    spelled: dict[str, list[str]] = {}
+    for name in given:
+        spelled.setdefault(known.get(name, name), []).append(f"{method}.{name}")
+    twice = [names for names in spelled.values() if len(names) > 1]
+    return lines + [f"{' and '.join(names)} are one setting; leave one of them out." for names in twice]
+
+
+def _refused(
+    method: str, model: type[BaseModel], given: Mapping[str, Any], values: Mapping[str, Any], error: ValidationError
+) -> list[str]:
+    """What pydantic refused, a text for each place: of several problems there the first, or what each type wants."""
+    places: dict[tuple[str | int, ...], list[Any]] = {}
+    for problem in error.errors():
+        place, tried = _place(model, values, problem["loc"])
+        before = places.setdefault(place, [])
+        # of a value with several problems the first says what is wrong; the others follow from it
+        if tried or not before:
+            before.append(problem)
+    lines = []
+    for place, problems in places.items():
+        if not place:
+            asked = ", ".join(f"{name}={given[name]!r}" for name in given) or "nothing"
             lines.append(
-                f"{method}.{where} = {seen!r} will not do: {plainly(problem)}.{nearest(problem)}"
-                + (f"\n  {where}: {about}" if about else "")
-                + f"\n  Set it with --set {method}.{where}=VALUE"
+                f"{method}: {plainly(problems[0])}.\n  Given: {asked}\n  Set it with --set {method}.FIELD=VALUE"
             )
-        raise RequestError("\n".join(lines)) from None
+            continue
+        if place[0] not in given:
+            lines.append(f"{method}.{place[0]} has to be given.\n  Set it with --set {method}.{place[0]}=VALUE")
+            continue
+        seen = given[str(place[0])] if len(place) == 1 else problems[0]["input"]
+        lines.append(_line(method, model, place, seen, f"{wanted(problems)}.{nearest(problems[-1])}"))
+    return lines
+
+
+def _place(
+    model: type[BaseModel], values: Mapping[str, Any], loc: Sequence[str | int]
+) -> tuple[tuple[str | int, ...], bool]:
+    """Where a problem is, as the user wrote it, and whether it is one of several types that were tried there."""
+    if not loc:
+        return (), False
+    known = spellings(model)
+    first = str(loc[0])
+    spelled = next((key for key in (first, *known) if key in values and known.get(key) == known.get(first)), first)
+    place: list[str | int] = [spelled]
+    inside, tried = values.get(spelled), False
+    for step in loc[1:]:
+        if isinstance(inside, Mapping) and step in inside:
+            inside = inside[step]
+        elif isinstance(step, int):
+            inside = inside[step] if isinstance(inside, list | tuple) and step < len(inside) else None
+        elif inside is None or isinstance(inside, Mapping):
+            inside = None
+        else:
+            tried = True
+            continue
+        place.append(step)
+    # of a list of plain values all of it is shown
+    while len(place) > 1 and isinstance(place[-1], int):
+        place.pop()
+    return tuple(place), tried
+
+
+def _line(method: str, model: type[BaseModel], place: Sequence[str | int], seen: object, said: str) -> str:
+    name, *inside = place
+    spelled = str(name) + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in inside)
+    info = model.model_fields[spellings(model)[str(name)]]
+    text, newline, listing = said.partition("\n")
+    stop = "" if text.endswith((".", "?")) else "."
+    told = next((each for each in describe(model) if each.name == name), None)
+    example = f"'{told.default}'" if told and told.default and told.default[0] in "{[" else "VALUE"
+    return (
+        f"{method}.{spelled} = {seen!r} will not do: {text}{stop}{newline}{listing}"
+        + (f"\n  {name}: {' '.join(info.description.split())}" if info.description else "")
+        + f"\n  Set it with --set {method}.{name}={example}"
+    )
 
 
 _BOUNDS = {
@@ -316,9 +220,13 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most {} is allowed"),
     "less_than": ("lt", "less than {} is wanted"),
     "multiple_of": ("multiple_of", "a multiple of {} is wanted"),
+    "string_too_short": ("min_length", "a text of at least {} letters is wanted"),
+    "string_too_long": ("max_length", "a text of at most {} letters is wanted"),
     "too_short": ("min_length", "at least {} of them are wanted"),
     "too_long": ("max_length", "at most {} of them are allowed"),
 }
+_CHOICES = ("literal_error", "enum")
+# by how pydantic's name of the problem begins
 _WANTED = {
     "int_": "a whole number is wanted",
     "float_": "a number is wanted",
@@ -328,7 +236,12 @@ _WANTED = {
     "path_": "a path is wanted",
     "tuple_": "a list is wanted",
     "list_": "a list is wanted",
+    "set_": "a list is wanted",
+    "frozen_set_": "a list is wanted",
     "dict_": "a table of keys is wanted",
+    "mapping_": "a table of keys is wanted",
+    "model_": "a table of keys is wanted",
+    "dataclass_": "a table of keys is wanted",
     "missing": "a value is wanted",
 }
 
@@ -340,16 +253,29 @@ def plainly(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
         name, text = _BOUNDS[kind]
         bound = context[name]
         return text.format(int(bound) if float(bound).is_integer() else bound)
-    if kind == "literal_error":
-        return f"one of {', '.join(choices_of(problem))} is wanted"
-    return next((text for start, text in _WANTED.items() if kind.startswith(start)), problem["msg"]).removeprefix(
-        "Value error, "
-    )
+    if kind == "missing" and isinstance(problem["loc"][-1], int):
+        return "more of them are wanted"
+    if kind == "string_pattern_mismatch":
+        return f"text like {context['pattern']} is wanted"
+    if kind in _CHOICES:
+        several = choices_of(problem)
+        return f"one of {', '.join(several)} is wanted" if len(several) > 1 else f"{several[0]} is wanted"
+    said = next((text for start, text in _WANTED.items() if kind.startswith(start)), problem["msg"])
+    return str(said).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
+def wanted(problems: Sequence[Any]) -> str:
+    """What is wanted instead of a value that several types were tried on: `a whole number or auto is wanted`."""
+    texts = list(dict.fromkeys(map(plainly, problems)))
+    ends = (" is wanted", " are wanted", " is allowed", " are allowed")
+    if len(texts) > 1 and all(text.endswith(ends) for text in texts):
+        return " or ".join(text.rpartition(" ")[0].rpartition(" ")[0] for text in texts) + " is wanted"
+    return texts[0]
 
 
 def nearest(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     """` Did you mean 'x'?` where the value is nearly one of those that a `Literal` field takes."""
-    if problem["type"] != "literal_error":
+    if problem["type"] not in _CHOICES:
         return ""
     near = difflib.get_close_matches(str(problem["input"]), choices_of(problem), n=1, cutoff=0.4)
     return f" Did you mean '{near[0]}'?" if near else ""
@@ -358,14 +284,3 @@ def nearest(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
 def choices_of(problem: Any) -> list[str]:  # noqa: ANN401 - pydantic's ErrorDetails
     """The values a `Literal` field takes, from the error of one that it does not take."""
     return [part.strip(" '") for part in problem["ctx"]["expected"].replace(" or ", ", ").split(",")]
-
-
-def _from_text(value: object, annotation: object) -> object:
-    """Text from `--set`: `none` is None, and a field that takes several values splits at commas."""
-    if not isinstance(value, str):
-        return value
-    if value.lower() in {"none", "null"} and "None" in str(annotation):
-        return None
-    if str(annotation).startswith(("tuple[", "list[")):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
