@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from pkt_bench.cli.plugins.check import check_plugins
 from pkt_bench.cli.plugins.list import list_plugins
 
 plugins = typer.Typer(no_args_is_help=True, help="See the plugins that were found, and what they offer.")
 plugins.command("list")(list_plugins)
+plugins.command("check")(check_plugins)
