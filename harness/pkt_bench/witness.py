@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pkt_bench.domain import Method
     from pkt_bench.transfer import Ledger, Transferred
 
-# of the tokens that went through an embedding, padding may be so much
-MOST_PADDING = 0.5
+# of the tokens that went through an embedding, so many at least were trained on; others may have been asked about
+LEAST_SHARE = 0.5
 # tries of a grid that may have ended between the booking of a step and the step
 UNFINISHED = 16
 
@@ -30,14 +30,14 @@ class Seen:
     Attributes:
         steps: steps of optimisers of torch.
         sizes: numbers in the weights of each optimiser that made a step, by what identifies these weights.
-        tokens_before: tokens that went through an embedding with gradients on before the first step.
-        tokens_since: the same from then on.
+        tokens: tokens that went through an embedding with gradients on, padding included.
+        unpadded: the same from the first step on, without what looks like padding; a sum for each device.
     """
 
     steps: int = 0
     sizes: dict[frozenset[int], int] = field(default_factory=dict)
-    tokens_before: int = 0
-    tokens_since: int = 0
+    tokens: int = 0
+    unpadded: dict[torch.device, torch.Tensor] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, int]:
         """The figures, as they are kept beside the student."""
@@ -45,8 +45,8 @@ class Seen:
             "steps": self.steps,
             "trained_at_least": max(self.sizes.values(), default=0),
             "trained_at_most": sum(self.sizes.values()),
-            "tokens_at_least": int(self.tokens_since * (1 - MOST_PADDING)),
-            "tokens_at_most": self.tokens_before + self.tokens_since,
+            "tokens_at_least": int(sum(int(count) for count in self.unpadded.values()) * LEAST_SHARE),
+            "tokens_at_most": self.tokens,
         }
 
 
@@ -61,10 +61,11 @@ def watching() -> Iterator[Seen]:
 
     def embedding(ids: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:  # noqa: ANN401 - torch's own
         if torch.is_grad_enabled():
+            seen.tokens += ids.numel()
             if seen.steps:
-                seen.tokens_since += ids.numel()
-            else:
-                seen.tokens_before += ids.numel()
+                # added up where they are: to read a count would make the device wait
+                count = _unpadded(ids)
+                seen.unpadded[ids.device] = seen.unpadded[ids.device] + count if ids.device in seen.unpadded else count
         return plain(ids, *rest, **more)
 
     def step(optimizer: torch.optim.Optimizer, *_: Any) -> None:  # noqa: ANN401 - the hook's signature
@@ -79,6 +80,12 @@ def watching() -> Iterator[Seen]:
     finally:
         torch.nn.functional.embedding = plain
         hook.remove()
+
+
+def _unpadded(ids: torch.Tensor) -> torch.Tensor:
+    """Tokens without the runs of one and the same at both ends of each row `(..., t)`: a scalar, where `ids` are."""
+    same = (ids[..., 1:] == ids[..., :-1]).long()
+    return ids.numel() - same.cumprod(-1).sum() - same.flip(-1).cumprod(-1).sum()
 
 
 def contradictions(

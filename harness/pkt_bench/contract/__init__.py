@@ -12,6 +12,7 @@ thousand random weights that are laid out as differently as real models are.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,9 +25,11 @@ from pkt_bench.contract.findings import Finding, Report, Standing
 from pkt_bench.contract.ground import SAVING
 from pkt_bench.contract.trying import Attempt, Place, Planned
 from pkt_bench.domain import Method, Skip
-from pkt_bench.errors import UnavailableError
+from pkt_bench.errors import RequestError, StorageError, UnavailableError
+from pkt_bench.pipeline import record_skips
 from pkt_bench.planning import Plan
 from pkt_bench.plugins import Offer
+from pkt_bench.store import Store
 
 __all__ = ["Finding", "Report", "Standing", "check"]
 
@@ -42,6 +45,7 @@ def check(
     pairs: Sequence[str] = (),
     suite: str = "",
     cell_seconds: float = CELL_SECONDS,
+    keep: Path | None = None,
     tell: Tell = lambda _: None,
 ) -> list[Report]:
     """Checks methods, by name, against the contract.
@@ -53,6 +57,8 @@ def check(
         pairs: the pairs to try them on, as for `--pair`, instead of the random ones.
         suite: the suite to try them on, instead of one of letters.
         cell_seconds: after which a cell is ended.
+        keep: a folder that is made for the pairs and the run folders `first`, `again` and `killed`, logs included; by
+            default they go when the check is over.
         tell: is told what comes next, in a few words.
 
     Raises:
@@ -62,8 +68,25 @@ def check(
     from pkt_bench import plugins
 
     offers = plugins.load(files).methods.expand(methods)
-    with tempfile.TemporaryDirectory(prefix="pkt-bench-check-") as folder:
-        return _Check(offers, Path(folder), files, assignments, cell_seconds, tell).reports(pairs, suite)
+    with _folder(keep) as folder:
+        return _Check(offers, folder, files, assignments, cell_seconds, tell).reports(pairs, suite)
+
+
+@contextlib.contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="pkt-bench-check-") as folder:
+            yield Path(folder)
+        return
+    try:
+        keep.mkdir(parents=True)
+    except FileExistsError:
+        raise RequestError(f"{keep} is there already, and nothing of it is touched.\n  Name a new folder.") from None
+    except OSError as error:
+        raise StorageError(f"{keep} cannot be made: {error.strerror}.") from None
+    yield keep.absolute()
+    for run_folder in keep.glob("*/pkt-bench.json"):
+        Store(run_folder.parent).write_board()
 
 
 class _Check:
@@ -113,6 +136,7 @@ class _Check:
 
     def _run(self, plan: Plan) -> Evidence:
         """The cells of the plan; of each method one that was done again elsewhere, and again under kills."""
+        record_skips(plan.skips, Store(self._folder / "first"))
         first: dict[str, list[Attempt]] = {}
         for attempt in trying.tried(plan.jobs):
             first.setdefault(attempt.job.method, []).append(attempt)

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pkt_bench.domain import Method, Question
-    from pkt_bench.plugins import Offer
+    from pkt_bench.domain import Architecture, Method, Pair, Question, Suite
 
 HEAVY = ("torch", "transformers", "peft", "lm_eval", "datasets", "pandas")
 
@@ -84,18 +83,18 @@ def main() -> None:
     shapes, suite = (architecture(pair.teacher), architecture(pair.student)), registry.suites.get(asked.suite).item
     by_skip = {}
     for name, offer in offers.items():
-        question = _question(pair, shapes, suite, offer)
+        question = _question(pair, shapes, suite, offer.item)
         by_skip[name] = [module for module in _loaded_by(offer.item, question) if module not in by_import]
     print(json.dumps({"by_import": by_import, "by_skip": by_skip, "seconds": seconds}))  # noqa: T201 - the answer
 
 
-def _question(pair: Any, shapes: Any, suite: Any, offer: Offer[Method]) -> Question | None:  # noqa: ANN401 - as above
+def _question(pair: Pair, shapes: tuple[Architecture, Architecture], suite: Suite, method: Method) -> Question | None:
     from pkt_bench.domain import Question
 
+    teacher, student = shapes
     with contextlib.suppress(Exception):
         # settings that cannot be made are another promise's affair
-        settings, control = offer.item.settings(), offer.item.control
-        return Question(pair, *shapes, same_tokenizer=True, suite=suite, settings=settings, control=control)
+        return Question(pair, teacher, student, True, suite, method.settings(), method.control)
     return None
 
 

@@ -40,7 +40,7 @@ _WHAT_TO_DO = {
     FINITE: "Check what you divide by, and the step: a NaN in one weight makes every score one.",
     CHANGES: "A transfer that moves no byte is none. If that is meant, say changes_student=False.",
     RELOADED: "What the student computes must be in its weights: no patched forward, hook or buffer survives saving.",
-    RUNS: "Either make it work there, or have skip(question) say in a sentence why it cannot.",
+    RUNS: "Make it work there, or have skip(question) say in a sentence why it cannot. --keep DIR keeps the logs.",
 }
 
 

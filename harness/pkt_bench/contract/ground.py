@@ -29,6 +29,11 @@ def orders_of(out: Path, key: str) -> Path:
     return out / "work" / "kills" / key
 
 
+def marks_of(folder: Path) -> list[Path]:
+    """Of these orders, the marks of those that were carried out."""
+    return list(folder.glob("*.mark"))
+
+
 @hookimpl
 def pkt_bench_suites() -> Iterable[Suite]:
     """Letters: a suite of a few records, whose training splits and test documents share no prompt."""
@@ -72,7 +77,7 @@ def _obey() -> None:
     folder = orders_of(here.parents[2], here.name)
     with contextlib.suppress(OSError):
         orders = json.loads((folder / ORDERS).read_text(encoding="utf-8"))
-        carried_out = len(list(folder.glob("*.mark")))
+        carried_out = len(marks_of(folder))
         if carried_out < len(orders):
             _kill_at(orders[carried_out], folder / f"{carried_out}.mark")
 

@@ -38,6 +38,7 @@ class Layout:
 LAYOUTS = (
     Layout("pico-llama", teacher=GROUPED, student=GROUPED),
     Layout("pico-llama-tied", teacher={"tie_word_embeddings": True}, student={"tie_word_embeddings": True}),
+    Layout("pico-mixed-tying", teacher={"tie_word_embeddings": False}, student={"tie_word_embeddings": True}),
     Layout("pico-qwen2", "qwen2", GROUPED, GROUPED),
     Layout("pico-gemma2", "gemma2", GROUPED, GROUPED),
     Layout("pico-deeper-student", student={"num_hidden_layers": 4}),

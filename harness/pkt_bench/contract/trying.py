@@ -71,8 +71,8 @@ class Attempt:
 
     @property
     def kills(self) -> int:
-        """How many of its processes were killed."""
-        return sum(line.get("outcome") == Outcome.KILLED for line in self._journal() if line["event"] == "ended")
+        """How many of its processes were killed by order."""
+        return len(ground.marks_of(ground.orders_of(self.job.out, self.job.cell.key)))
 
     @property
     def promise(self) -> Promise:
@@ -214,4 +214,7 @@ def killed(jobs: Sequence[Job], moments: Mapping[str, Sequence[str]], out: Path)
         folder = ground.orders_of(out, key)
         folder.mkdir(parents=True)
         (folder / ground.ORDERS).write_text(json.dumps(list(orders)), encoding="utf-8")
-    return tried(moved)
+    found = tried(moved)
+    # what else may happen to a process that is killed: the same command once more
+    left = [attempt.job for attempt in found if not attempt.done]
+    return [*(attempt for attempt in found if attempt.done), *(tried(left) if left else ())]

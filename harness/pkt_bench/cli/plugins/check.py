@@ -32,7 +32,7 @@ def check_plugins(
         list[str] | None,
         typer.Option(
             "--pair",
-            help="Pairs to try it on, by name or TEACHER:STUDENT. (default: seven small random ones)",
+            help="Pairs to try it on, by name or TEACHER:STUDENT. (default: eight small random ones)",
             autocompletion=completion.pairs,
         ),
     ] = None,
@@ -43,6 +43,10 @@ def check_plugins(
     cell_seconds: Annotated[
         float, typer.Option("--cell-seconds", metavar="TIME", min=1, help="End a cell after so many seconds.")
     ] = SECONDS,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Keep pairs and run folders, logs included. (default: removed)"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a method.")] = False,
 ) -> None:
     """Hold methods to their contract: run on unlike pairs, repeated, killed. Ends with 1 if one breaks it."""
@@ -59,6 +63,7 @@ def check_plugins(
             pairs=[name for each in pair or () for name in each.split(",") if name],
             suite=suite or "",
             cell_seconds=cell_seconds,
+            keep=keep,
             tell=view.tell,
         )
     view.print_json(reports) if json else view.print_reports(reports)
