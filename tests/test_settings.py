@@ -1,9 +1,6 @@
 """Text for a setting becomes a validated value, or an error that names the setting, the value and what is allowed."""
 
-import enum
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -11,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pkt_bench import plugins
 from pkt_bench.errors import ContractError, RequestError
 from pkt_bench.settings import AdapterSettings, Settings, describe, parse_settings
+from rich_settings import Colour, Rich, Window
 
 
 def test_text_is_read_as_the_field_s_type():
@@ -44,37 +42,6 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(given, phrases):
 def test_a_scaling_of_one_is_the_default_whatever_the_rank():
     assert AdapterSettings(rank=4).scaling == 1.0
     assert AdapterSettings(rank=4, alpha=8).scaling == 2.0
-
-
-class Colour(enum.Enum):
-    RED = "red"
-    BLUE = "blue"
-
-
-class Window(BaseModel):
-    start: int = 0
-    end: int = 8
-
-
-class Rich(Settings):
-    """One field of every kind that a plugin may have."""
-
-    steps: int = Field(ge=1, le=9)
-    """How many
-    steps."""
-    batch: int | Literal["auto"] = "auto"
-    rate: Annotated[float, Field(gt=0, lt=1)] | None = None
-    betas: tuple[float, float] = (0.9, 0.999)
-    colours: tuple[Colour, ...] = Field(default=(Colour.RED,), min_length=1)
-    depth: Literal[1, 2, 4] | None = None
-    log: bool = False
-    file: Path | None = None
-    window: Window = Window()
-    windows: tuple[Window, ...] = ()
-    weights: dict[str, float] = Field(default_factory=dict)
-    beginning: int = Field(default=0, alias="begin")
-    seeds: frozenset[int] = frozenset({7})
-    hook: Callable[[], None] | None = None
 
 
 def test_every_field_of_a_settings_class_is_described_in_words():
@@ -153,6 +120,8 @@ def test_what_a_file_holds_is_read_inside_its_tables_too():
     [
         ({}, "mine.steps has to be given.\n  Set it with --set mine.steps=VALUE"),
         ({"steps": True}, "mine.steps = True will not do: a whole number is wanted."),
+        ({"batch": True}, "mine.batch = True will not do: a whole number or auto is wanted."),
+        ({"depth": True}, "mine.depth = True will not do: one of 1, 2, 4 is wanted."),
         ({"batch": "aut"}, "mine.batch = 'aut' will not do: a whole number or auto is wanted. Did you mean 'auto'?"),
         ({"colours": "red,bleu"}, "mine.colours = 'red,bleu' will not do: one of red, blue is wanted. Did you mean 'b"),
         ({"depth": "3"}, "mine.depth = '3' will not do: one of 1, 2, 4 is wanted."),

@@ -40,12 +40,16 @@ def read(value: object, kind: Any, where: Where = ()) -> object:  # noqa: ANN401
     """
     kind = _bare(kind)
     if get_origin(kind) in (Union, types.UnionType):
-        return _read_one_of(value, [_bare(each) for each in get_args(kind)], where)
+        kinds = [_bare(each) for each in get_args(kind)]
+        others = [each for each in kinds if each is not type(None)]
+        if isinstance(value, bool) and all(map(_is_no_place_for_bool, others)):
+            raise UnreadableError(where, value, " or ".join(map(_wanted, others)).replace(" is wanted or", " or"))
+        return _read_one_of(value, kinds, where)
+    if isinstance(value, bool) and _is_no_place_for_bool(kind):
+        raise UnreadableError(where, value, _wanted(kind))
     if get_origin(kind) is Literal or _is_a(kind, Enum):
-        return next((each for each in _values(kind) if text_of(each) == value), value)
-    if isinstance(value, bool) and kind in (int, float):
-        # pydantic takes true for 1
-        raise UnreadableError(where, value, f"a {'whole ' if kind is int else ''}number is wanted")
+        meant: list[object] = [each for each in _values(kind) if text_of(each) == value]
+        return meant[0] if meant else value
     if isinstance(value, str):
         if _is_table(kind) or (_is_list(kind) and value.lstrip().startswith("[")):
             value = _from_json(value, where)
@@ -54,8 +58,8 @@ def read(value: object, kind: Any, where: Where = ()) -> object:  # noqa: ANN401
     if isinstance(value, Mapping) and _is_table(kind):
         return _read_table(value, kind, where)
     if isinstance(value, list | tuple) and _is_list(kind):
-        kinds = _of_items(kind)
-        items = [read(each, next(kinds), (*where, at)) for at, each in enumerate(value)]
+        inner = _of_items(kind)
+        items = [read(each, next(inner), (*where, at)) for at, each in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
     return value
 
@@ -126,12 +130,22 @@ def _read_one_of(value: object, kinds: list[Any], where: Where) -> object:
         if any(_takes(kind, value) for kind in plain):
             return value
         likely = tables if value.lstrip().startswith("{") or not lists else lists
-    elif isinstance(value, bool):
-        likely = plain[:1] if all(kind in (int, float) for kind in plain) else []
     else:
         likely = tables if isinstance(value, Mapping) else lists if isinstance(value, list | tuple) else []
     # where several would do, pydantic finds out which
     return read(value, likely[0], where) if len(likely) == 1 else value
+
+
+def _is_no_place_for_bool(kind: Any) -> bool:  # noqa: ANN401 - an annotation
+    """Whether it takes numbers or words: to Python true is 1, and pydantic lets it pass for that."""
+    values = _values(kind)
+    return kind in (int, float) or (bool(values) and not any(isinstance(each, bool) for each in values))
+
+
+def _wanted(kind: Any) -> str:  # noqa: ANN401 - an annotation
+    if values := _values(kind):
+        return f"{'one of ' * (len(values) > 1)}{', '.join(map(text_of, values))} is wanted"
+    return f"a {'whole ' * (kind is int)}number is wanted"
 
 
 def _takes(kind: Any, value: object) -> bool:  # noqa: ANN401 - an annotation

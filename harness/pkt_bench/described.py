@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,9 +44,10 @@ class Field:
     description: str
 
 
+@functools.cache
 def describe(model: type[BaseModel]) -> tuple[Field, ...]:
     """What there is to set in `model`, field by field, in its order; for listings, pages and completion."""
-    schema = model.model_json_schema(schema_generator=_Lenient)
+    schema = model.model_json_schema(schema_generator=LenientSchema)
     known, definitions = schema.get("properties", {}), schema.get("$defs", {})
     told = []
     for name, info in model.model_fields.items():
@@ -54,12 +56,13 @@ def describe(model: type[BaseModel]) -> tuple[Field, ...]:
     return tuple(told)
 
 
-class _Lenient(GenerateJsonSchema):
+class LenientSchema(GenerateJsonSchema):
     """Schemas of fields of any type: of one that JSON cannot say nothing is known, and the others stay."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default", "skipped-discriminator"}  # noqa: RUF012
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:  # noqa: ANN401, ARG002
+        """Nothing is known of it."""
         return {}
 
 

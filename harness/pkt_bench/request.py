@@ -233,6 +233,10 @@ class Request(Settings):
         return value
 
 
+KEYS = tuple(name for name in Request.model_fields if name != "assigned")
+"""What may stand in a sweep file."""
+
+
 def build(flags: Mapping[str, Any], config: Path | None, assignments: Sequence[str] = ()) -> Request:
     """The request from flags (None: not given), a sweep file, and `METHOD.FIELD=VALUE` assignments.
 
@@ -289,7 +293,9 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RequestError(f"{path} holds a value that cannot be read: {error}.") from None
     if not isinstance(values, dict):
         raise RequestError(f"{path} holds a {type(values).__name__}; a sweep file is a table of keys.")
-    known = [name for name in Request.model_fields if name != "assigned"]
+    # where an editor finds the schema of the file: no part of the request
+    values.pop("$schema", None)
+    known = KEYS
     unknown = []
     strange = [key for key in values if key not in known]
     for key in strange[:MOST_SAID]:

@@ -29,6 +29,7 @@ from pkt_bench.cli.prefetch import prefetch
 from pkt_bench.cli.publish import publish
 from pkt_bench.cli.report import report
 from pkt_bench.cli.run import run
+from pkt_bench.cli.schema import schema
 from pkt_bench.cli.verify import verify
 from pkt_bench.cli.views import views
 from pkt_bench.errors import Interrupted, PktBenchError
@@ -50,6 +51,7 @@ app.command()(report)
 app.command()(compact)
 app.command()(verify)
 app.command()(doctor)
+app.command()(schema)
 app.command()(merge)
 app.command()(publish)
 app.command()(export)

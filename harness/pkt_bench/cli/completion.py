@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -183,6 +183,12 @@ def outcomes(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: A
     yield from (str(outcome) for outcome in Outcome)
 
 
+def _items(registry: Registry) -> Iterator[tuple[str, Any]]:
+    """Whatever has settings, by its plain name."""
+    for offer in (*registry.methods, *registry.executors, *registry.trackers):
+        yield offer.item.name, offer.item
+
+
 @_quiet
 def settings(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
     """Names of methods, and behind the point of one its settings: lora.rank=."""
@@ -198,6 +204,14 @@ def settings(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
         return
     for field, told in offers[name].model_fields.items():
         yield f"{name}.{field}=", told.description or ""
+
+
+@_quiet
+def with_settings(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
+    """Whatever has settings: methods, their controls once one is begun, executors and trackers."""
+    for name, item in _items(_registry(ctx)):
+        if ":" not in name or ":" in incomplete:
+            yield name, item.summary
 
 
 FORMATS = ("table", "json", "csv", "md")
