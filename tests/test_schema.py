@@ -58,7 +58,7 @@ def refused(registry, tmp_path_factory):
             for name in asked.track:
                 registry.trackers.get(name)
             with contextlib.suppress(UnavailableError):
-                executors.choose(asked.executor, {}, registry)
+                executors.choose(asked.executor, asked.settings, registry)
             others = [*executors.BUILT_IN.values(), *(o.item for o in (*registry.executors, *registry.trackers))]
             models = {each.name: each.settings for each in others}
             for name in (*asked.settings, *asked.sweep):
@@ -114,6 +114,7 @@ GOOD = [
     {"$schema": "./sweep.schema.json"},
     {"methods": "all", "seeds": "1e2", "limit": 1e1, "batch_size": "auto", "slots": "4"},
     {"methods": ["student", "nuggets:random-blocks", "pkt-bench/lora"], "controls": "all"},
+    {"methods": ["PKT_bench/lora", "nuggets:pkt-bench/random-blocks"], "executor": "pkt-bench/process"},
     {"methods": "lora, nuggets,", "controls": ["random-blocks", "noise-norm,noise-spectrum"]},
     {"pairs": ["meta-llama/Llama-2-13b-hf@main:pico/student", "mine"], "suites": "arc_easy", "tasks": ["mmlu"]},
     {"budget": {"tokens": 1e6, "seconds": 0.5, "steps": "2e2"}},
@@ -156,6 +157,7 @@ BAD = [
     ({"settings": {"lora": {"modules": ["q_prj"]}}}, "did you mean 'q_proj'"),
     ({"settings": {"lora": {"modules": "q_prj"}}}, "did you mean 'q_proj'"),
     ({"settings": {"lora": {"learning_rate": []}}}, "at least 1 of them"),
+    ({"settings": {"pkt-bench/lora": {"rnk": 8}}}, "did you mean"),
     ({"settings": {"lora": 8}}, "settings is a table of tables"),
     ({"settings": {"wandb": {"mode": "ofline"}}}, "did you mean 'offline'"),
     ({"sweep": {"lora": {"rank": 8}}}, "give a list of the values to try"),

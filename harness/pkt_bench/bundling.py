@@ -229,13 +229,13 @@ def _wanted(
 
 def _of(name: str, registry: Registry, *, trained: bool) -> _Wanted:
     distribution, _, plain = name.rpartition("/")
-    offers = [each for each in registry.suites.offers.get(plain, ()) if distribution in {"", each.distribution}]
-    if offers:
-        suite = offers[0].item
+    if registry.suites.called(name):
+        offer = registry.suites.get(name)
+        suite = offer.item
         folder = suite.task_path
         files = [file for file in folder.rglob("*") if file.is_file()] if folder is not None and suite.needs else []
         tasks = {
-            f"{offers[0].distribution}/{file.relative_to(folder).as_posix()}": file
+            f"{offer.distribution}/{file.relative_to(folder).as_posix()}": file
             for file in sorted(files)
             if folder is not None and "__pycache__" not in file.parts
         }

@@ -536,7 +536,8 @@ class Cell:
 
     `identity` holds everything that can change the result (names, versions, settings, digests of weights, data, prompt
     and task files, knobs) and nothing that cannot; `key` is its digest. `teacher` and `student` label the checkpoints
-    for people, `variation` the settings that a sweep varies.
+    for people, `variation` the settings that a sweep varies; `called` is the method for people, with its distribution
+    where the name alone does not say whose it is.
     """
 
     method: str
@@ -550,6 +551,7 @@ class Cell:
     teacher: str = ""
     student: str = ""
     variation: str = ""
+    called: str = ""
 
     @property
     def key(self) -> str:
@@ -559,7 +561,7 @@ class Cell:
     @property
     def title(self) -> str:
         """The method as people read it, with what a sweep varies of its settings."""
-        return f"{self.method} {self.variation}".rstrip()
+        return f"{self.called or self.method} {self.variation}".rstrip()
 
     @property
     def label(self) -> str:

@@ -10,7 +10,7 @@ from pkt_bench import hub, models
 from pkt_bench.domain import Control, Estimate, Method, ModelRef, Pair, Question, Suite
 from pkt_bench.errors import PktBenchError, RequestError
 from pkt_bench.known_models import KNOWN_MODELS, KnownModel, known
-from pkt_bench.planning import asked_pairs, chosen_settings, controls_of, suites_of, under_control
+from pkt_bench.planning import asked_pairs, chosen_settings, controls_of, is_typed, suites_of, under_control
 from pkt_bench.plugins import Offer, Registry
 from pkt_bench.preflight import Findings
 from pkt_bench.request import Request
@@ -40,7 +40,7 @@ def estimate(request: Request, registry: Registry) -> list[Need]:
     asked = asked_pairs(request, registry, findings)
     findings.raise_all()
     # what was typed keeps the words it was typed in
-    typed = iter(text for text in request.pairs if ":" in text or "/" in text)
+    typed = iter(text for text in request.pairs if is_typed(text, registry))
     pairs = [replace(pair, name=next(typed)) if was_typed else pair for pair, was_typed in asked]
     return needs(request, registry, pairs)
 
@@ -53,12 +53,7 @@ def needs(request: Request, registry: Registry, pairs: Sequence[Pair]) -> list[N
     """
     methods = registry.methods.expand(request.methods)
     methods += controls_of(methods, request.controls, registry)
-    return [
-        need
-        for pair in pairs
-        for offer in methods
-        for need in _needs(request, pair, offer, _suites(request.suites, pair, registry))
-    ]
+    return [need for pair in pairs for offer in methods for need in _needs(request, pair, offer, registry)]
 
 
 def _suites(names: Sequence[str], pair: Pair, registry: Registry) -> list[Suite]:
@@ -66,15 +61,16 @@ def _suites(names: Sequence[str], pair: Pair, registry: Registry) -> list[Suite]
     return [offer.item for offer in registry.suites.expand(chosen)]
 
 
-def _needs(request: Request, pair: Pair, offer: Offer[Method], suites: Sequence[Suite]) -> list[Need]:
+def _needs(request: Request, pair: Pair, offer: Offer[Method], registry: Registry) -> list[Need]:
     method = offer.item
+    suites = _suites(request.suites, pair, registry)
     found: dict[tuple[str, tuple[Estimate, ...], str], tuple[str, ...]] = {}
     for settings in chosen_settings(request, offer):
         for suite in suites:
             asked = _question(under_control(pair, method), suite, settings, method.control)
             skipped = method.skip(asked) or ""
             amounts = () if skipped or method.estimate is None else tuple(method.estimate(asked))
-            key = method.name, amounts, skipped
+            key = registry.methods.name_of(offer), amounts, skipped
             found[key] = (*found.get(key, ()), suite.name)
     return [Need(pair.name, name, names, amounts, why) for (name, amounts, why), names in found.items()]
 

@@ -34,8 +34,11 @@ from pkt_bench.domain import (
 )
 from pkt_bench.environment import library_versions
 from pkt_bench.errors import RequestError, UnavailableError
+from pkt_bench.finding import normal
+from pkt_bench.offered import BUILT_IN_EXECUTORS
+from pkt_bench.offers import Offer, Shelf, split_name
 from pkt_bench.overlap import Overlap, overlap
-from pkt_bench.plugins import Offer, Registry, Shelf, code_digest
+from pkt_bench.plugins import Registry, code_digest
 from pkt_bench.preflight import Findings
 from pkt_bench.request import Request
 from pkt_bench.sandbox import Refusal, probe
@@ -132,6 +135,7 @@ def make_plan(
     works = _works(request, pairs, named, registry, findings)
     _check_trackers(request, registry, findings)
     settings: dict[str, list[BaseModel]] = {}
+    called = {_qualified(offer): _called(request, offer) for offer in methods}
     for offer in methods:
         with findings.gathered():
             settings[_qualified(offer)] = chosen_settings(request, offer)
@@ -142,18 +146,18 @@ def make_plan(
     trained = {_qualified(each) for each in (*named[request.suites], *suites)}
     checked = {_qualified(each): each for each in asked}
     checked |= {_qualified(each): each for work in works for each in (*work.also, *work.suites)}
-    for called, suite in checked.items():
-        preflight.check_suite(suite.item, called, findings, trained=called in trained)
+    for spelled, suite in checked.items():
+        preflight.check_suite(suite.item, spelled, findings, trained=spelled in trained)
     for pair in pairs:
         for name, variants in settings.items():
-            _check_window(name.rpartition("/")[2], variants, pair, findings)
+            _check_window(called[name], variants, pair, findings)
     for check in (functools.partial(preflight.check_device, request.device), preflight.check_temporary):
         with findings.gathered():
             check()
     if not findings.errors and not (methods and pairs and suites):
         raise RequestError("nothing is selected: give at least one of each of --methods, --pair and --suite.")
     findings.raise_all()
-    plan = _assemble(request, store, methods, works, settings)
+    plan = _assemble(request, store, methods, works, settings, registry)
     changing = {_qualified(offer) for offer in methods if offer.item.changes_student}
     saving = sum(job.method in changing for job in plan.jobs)
     room = preflight.check_disk(plan.jobs, saving, request.out, free_bytes)
@@ -209,7 +213,16 @@ def _works(
 
 def suites_of(pair: Pair, registry: Registry) -> tuple[str, ...]:
     """What `all` suites of a pair are: those it names, or where it names none, those that need nothing fetched."""
-    return pair.suites or tuple(_qualified(offer) for offer in registry.suites if not offer.item.needs)
+    if not pair.suites:
+        return tuple(_qualified(offer) for offer in registry.suites if not offer.item.needs)
+    # a suite of this name that somebody else offers is not meant
+    homes = {offer.distribution for offer in registry.pairs.called(pair.name) if offer.item.suites == pair.suites}
+    own = {
+        offer.item.name: _qualified(offer)
+        for offer in registry.suites
+        if len(homes) == 1 and offer.distribution in homes
+    }
+    return tuple(own.get(name, name) for name in pair.suites)
 
 
 def _knobs(request: Request, pair: Pair) -> Knobs:
@@ -272,24 +285,28 @@ def asked_pairs(request: Request, registry: Registry, findings: Findings) -> lis
     own: dict[str, Pair] = {}
     wrong: list[RequestError] = []
     installed = {offer.item.name for offer in registry.pairs}
-    if request.pairs_file is not None or any(not _is_typed(text) for text in request.pairs):
+    if request.pairs_file is not None or any(not is_typed(text, registry) for text in request.pairs):
         own, wrong = pairs_file.read(request.pairs_file, installed)
         findings.errors += wrong
     asked: list[tuple[Pair, bool]] = []
     for text in request.pairs:
         with findings.gathered():
-            if _is_typed(text):
+            if is_typed(text, registry):
                 asked.append((resolving.typed_pair(text), True))
             elif text in own:
                 asked.append((own[text], False))
-            elif text in installed or not wrong:
+            elif text in installed or "/" in text or not wrong:
                 # what a file with a fault in it does not offer may be just what is wrong there
                 asked += [(offer.item, False) for offer in _pairs_called(text, registry, own)]
     return list(dict.fromkeys(asked))
 
 
-def _is_typed(text: str) -> bool:
-    return ":" in text or "/" in text
+def is_typed(text: str, registry: Registry) -> bool:
+    """Whether a pair is written by its two sides: it has a colon, or a slash and is no `distribution/name`."""
+    if ":" in text or "/" not in text:
+        return ":" in text
+    distribution, name = split_name(text)
+    return name not in registry.pairs.offers and not any(offer.is_of(distribution) for offer in registry.pairs)
 
 
 def _pairs_called(name: str, registry: Registry, own: Mapping[str, Pair]) -> list[Offer[Pair]]:
@@ -310,8 +327,9 @@ def _say(text: str) -> None:
 def _check_trackers(request: Request, registry: Registry, findings: Findings) -> None:
     for name in request.track:
         with findings.gathered():
-            tracker = registry.trackers.get(name).item
-            parse_settings(tracker.name, tracker.settings, request.settings.get(tracker.name, {}))
+            offer = registry.trackers.get(name)
+            tracker = offer.item
+            parse_settings(name, tracker.settings, offer.given(request.settings))
             if missing := tracker.missing():
                 raise UnavailableError(f"--track {name}: {missing}")
 
@@ -336,25 +354,48 @@ def controls_of(methods: list[Offer[Method]], names: tuple[str, ...], registry: 
     Raises:
         RequestError: none of these methods has a control of such a name.
     """
-    chosen = {(offer.distribution, offer.item.name) for offer in methods}
-    theirs = {
-        offer.item.name: offer
+    chosen = {offer.qualified for offer in methods}
+    theirs = [
+        offer
         for offer in registry.methods
-        if (offer.distribution, offer.item.control_of) in chosen and (offer.distribution, offer.item.name) not in chosen
-    }
+        if offer.qualified not in chosen and any(_is_control_of(offer, method, registry) for method in methods)
+    ]
     if "all" in names:
-        return list(theirs.values())
+        return theirs
     found: dict[str, Offer[Method]] = {}
     for name in names:
-        called = {full: offer for full, offer in theirs.items() if name in {full, full.rpartition(":")[2]}}
+        called = [offer for offer in theirs if _is_control_called(offer, name)]
         if not called:
-            known = sorted({full.rpartition(":")[2] for full in theirs})
+            known = sorted({offer.item.name.rpartition(":")[2] for offer in theirs})
             raise RequestError(
                 f"none of the methods chosen has a control '{name}'."
                 f"\n  Their controls: {', '.join(known) or 'none'}. All there are: pkt-bench ls controls"
             )
-        found |= called
+        found |= {offer.qualified: offer for offer in called}
     return list(found.values())
+
+
+def _is_control_of(control: Offer[Method], method: Offer[Method], registry: Registry) -> bool:
+    """Whether it is a control of this method: of its own distribution's, where that has a method so called."""
+    if not control.item.control_of:
+        return False
+    distribution, name = split_name(control.item.control_of)
+    if name != method.item.name or not method.is_of(distribution):
+        return False
+    own = any(offer.is_of(control.distribution) for offer in registry.methods.offers.get(name, ()))
+    return bool(distribution) or not own or method.is_of(control.distribution)
+
+
+def _is_control_called(offer: Offer[Method], name: str) -> bool:
+    """Whether a control has this name: its own, METHOD:CONTROL, or either with a distribution in front."""
+    if ":" in name or offer.is_called(name):
+        return offer.is_called(name)
+    distribution, plain = split_name(name)
+    of, _, bare = offer.item.name.rpartition(":")[2].rpartition("/")
+    theirs = offer.control_distribution or offer.distribution
+    if not distribution and of:
+        return False  # two have this name: which is meant has to be said
+    return plain == bare and (not distribution or normal(distribution) == normal(theirs))
 
 
 def chosen_settings(request: Request, offer: Offer[Method]) -> list[BaseModel]:
@@ -365,16 +406,35 @@ def chosen_settings(request: Request, offer: Offer[Method]) -> list[BaseModel]:
     method = offer.item
     layers: list[list[dict[str, Any]]] = []
     if method.control is not None:
-        layers += [_grid(request, name) for name in (method.control_of, f"{offer.distribution}/{method.control_of}")]
+        layers += _grids(request, lambda name: _names_method_of(name, offer))
         layers.append([dict(method.control.settings)])
-    layers += [_grid(request, name) for name in (method.name, _qualified(offer))]
+    layers += _grids(request, offer.is_called)
+    called = _called(request, offer)
     chosen: dict[str, BaseModel] = {}
     for choice in itertools.product(*layers):
         given = {name: value for fields in choice for name, value in fields.items()}
-        parsed = parse_settings(method.name, method.settings, given)
+        parsed = parse_settings(called, method.settings, given)
         # a control may fix what is swept of its method: the same settings twice are one variant
         chosen.setdefault(canonical(parsed.model_dump(mode="json")), parsed)
     return list(chosen.values())
+
+
+def _called(request: Request, offer: Offer[Method]) -> str:
+    """A method as the request calls it: with its distribution, where that was written."""
+    written = (*request.methods, *request.settings, *request.sweep)
+    return next((name for name in written if "/" in name and offer.is_called(name)), offer.item.name)
+
+
+def _names_method_of(name: str, control: Offer[Method]) -> bool:
+    """Whether a name is that of the method a control was made from, plain or with its distribution."""
+    distribution, plain = split_name(name)
+    return plain == control.item.control_of and control.is_of(distribution)
+
+
+def _grids(request: Request, names: Callable[[str], bool]) -> list[list[dict[str, Any]]]:
+    """What is asked under each of these names, plain ones first: all combinations of its swept values."""
+    asked = sorted({name for name in (*request.settings, *request.sweep) if names(name)}, key=lambda name: "/" in name)
+    return [_grid(request, name) for name in asked]
 
 
 def _grid(request: Request, name: str) -> list[dict[str, Any]]:
@@ -403,6 +463,7 @@ def _assemble(
     methods: list[Offer[Method]],
     works: list[_Work],
     settings: Mapping[str, list[BaseModel]],
+    registry: Registry,
 ) -> Plan:
     attempts = store.attempts()
     outcomes = {} if request.fresh else attempts.outcomes
@@ -418,13 +479,17 @@ def _assemble(
         variants = settings[_qualified(offer)]
         others = tuple(other for other in work.also if _qualified(other) != _qualified(suite))
         for chosen, variation in zip(variants, _variations(variants), strict=True):
-            reason = _skip_reason(
+            reason = skip_reason(
                 offer, question(under_control(pair, offer.item), suite.item, chosen, offer.item.control)
             )
             if reason is None and any(scored.item.runs_code for scored in (suite, *others)):
                 reason = _no_sandbox()
             for seed in range(request.seeds):
-                cell = replace(_cell(offer, chosen, pair, suite, others, seed, knobs), variation=variation)
+                cell = replace(
+                    _cell(offer, chosen, pair, suite, others, seed, knobs),
+                    variation=variation,
+                    called=registry.methods.name_of(offer),
+                )
                 before = outcomes.get(cell.key)
                 if before == Outcome.DONE:
                     done.append(cell)
@@ -485,7 +550,8 @@ def _squares(works: list[_Work], methods: list[Offer[Method]]) -> Iterator[tuple
             yield work, suite, offer
 
 
-def _skip_reason(offer: Offer[Method], question: Question) -> str | None:
+def skip_reason(offer: Offer[Method], question: Question) -> str | None:
+    """Why a method cannot do what is asked, in its own words; None where it can."""
     try:
         return offer.item.skip(question)
     except Exception as error:  # noqa: BLE001 - one stranger's defect must not take the other methods along
@@ -493,7 +559,7 @@ def _skip_reason(offer: Offer[Method], question: Question) -> str | None:
 
 
 def _qualified(offer: Offer[Any]) -> str:
-    return f"{offer.distribution}/{offer.item.name}"
+    return offer.qualified
 
 
 def _cell(
@@ -630,16 +696,24 @@ def _unknown_settings(
     request: Request, registry: Registry, methods: Sequence[Offer[Method]], findings: Findings
 ) -> None:
     """Settings for a method nobody offers are a typo. A sweep may know more methods than a run takes; --set may not."""
-    taking_part = {name for offer in methods for name in (offer.item.name, _qualified(offer))}
-    for offer in methods:
-        if offer.item.control is not None:
-            taking_part |= {offer.item.control_of, f"{offer.distribution}/{offer.item.control_of}"}
-    others: dict[str, type[BaseModel]] = {"process": Settings, "inline": Settings}
-    others |= {offer.item.name: offer.item.settings for offer in (*registry.executors, *registry.trackers)}
+    others: dict[str, type[BaseModel]] = dict.fromkeys(BUILT_IN_EXECUTORS, Settings)
+    for service in (*registry.executors, *registry.trackers):
+        others |= dict.fromkeys((service.item.name, _qualified(service)), service.item.settings)
     for name in dict.fromkeys((*request.settings, *request.sweep)):
-        if name in taking_part:
-            continue
+        meant = [
+            offer
+            for offer in methods
+            if offer.is_called(name) or (offer.item.control is not None and _names_method_of(name, offer))
+        ]
+        whose = list(dict.fromkeys(offer.distribution for offer in meant))
         with findings.gathered():
+            if len(whose) > 1:
+                raise RequestError(
+                    f"settings are given for '{name}', and this run has that of {' and that of '.join(whose)}."
+                    f"\n  Say whose: {' or '.join(f'{each}/{name}' for each in whose)}"
+                )
+            if meant:
+                continue
             if name in others:
                 _check_others(request, name, others[name])
                 continue

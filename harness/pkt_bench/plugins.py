@@ -1,4 +1,4 @@
-"""Plugins: found by entry point or file, loaded one by one, checked, and every offer attributed to its distribution.
+"""Plugins: loaded one by one, checked, and every offer attributed to its distribution.
 
 One broken plugin never hides another: what cannot be used becomes a `Provider` with its reason.
 """
@@ -6,129 +6,38 @@ One broken plugin never hides another: what cannot be used becomes a `Provider` 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import hashlib
-import importlib.metadata
-import importlib.util
 import inspect
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any
 
 import pluggy
 
-from pkt_bench import hookspecs
+from pkt_bench import finding, hookspecs
 from pkt_bench.domain import Control, Executor, Method, Pair, Suite, Tracker
-from pkt_bench.errors import ContractError, RequestError, UnavailableError, unknown_name
+from pkt_bench.errors import ContractError, RequestError, UnavailableError
+from pkt_bench.finding import GROUP, Fetch, Provider, normal
+from pkt_bench.offered import problem_with
+from pkt_bench.offers import Offer, Shelf, split_name
 
-GROUP = "pkt_bench"
-Status = Literal["ok", "clash", "broken", "disabled"]
-T = TypeVar("T", Method, Pair, Suite, Control, Executor, Tracker)
-
-
-@dataclass(frozen=True)
-class Provider:
-    """A plugin as it was found: where it comes from, what it implements, and why it cannot be used if it cannot."""
-
-    name: str
-    distribution: str
-    version: str
-    origin: str
-    status: Status
-    reason: str = ""
-    hooks: tuple[str, ...] = ()
-    offers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Offer(Generic[T]):
-    """Something a plugin offers, with who offers it and the module that implements the hook."""
-
-    item: T
-    provider: str
-    distribution: str
-    version: str
-    module: str
-
-
-@dataclass
-class Shelf(Generic[T]):
-    """All offers of one kind, by name. Two of one name make the plain name ambiguous, not the others unusable."""
-
-    kind: str
-    offers: dict[str, list[Offer[T]]] = field(default_factory=dict)
-    broken: Sequence[Provider] = ()
-    beside: Callable[[str, str], Offer[T] | None] = lambda distribution, name: None  # noqa: ARG005 - nothing beside them
-    """`beside(distribution, name)`: what is offered though no plugin does; the distribution may be empty."""
-
-    def __iter__(self) -> Iterator[Offer[T]]:
-        """Every offer, by name."""
-        for name in sorted(self.offers):
-            yield from self.offers[name]
-
-    def get(self, name: str) -> Offer[T]:
-        """The offer called `name`, or `distribution/name` where several distributions offer it.
-
-        Raises:
-            RequestError: nobody offers it, or several do and the plain name was given.
-        """
-        distribution, _, plain = name.rpartition("/")
-        found = [o for o in self.offers.get(plain, ()) if not distribution or o.distribution == distribution]
-        if not found and (other := self.beside(distribution, plain)) is not None:
-            return other
-        if not found:
-            base = plain.partition(":")[0] if ":" in plain else ""
-            error = unknown_name(self.kind, name, [n for n in self.offers if ":" not in n or n.startswith(f"{base}:")])
-            if self.kind == "suite":
-                error = RequestError(
-                    f"{error}\n  Any lm-eval task with a training split is one: pkt-bench ls tasks PATTERN"
-                )
-            if not self.broken:
-                raise error
-            count = f"{len(self.broken)} plugin{'s' if len(self.broken) > 1 else ''}"
-            raise RequestError(f"{error}\n  {count} could not be loaded and may offer it: pkt-bench plugins list")
-        if len(found) > 1:
-            raise RequestError(self.ambiguity(plain))
-        return found[0]
-
-    def ambiguity(self, name: str) -> str:
-        """What is said of a name that several distributions offer."""
-        who = " and ".join(offer.distribution for offer in self.offers[name])
-        spell = " or ".join(f"{offer.distribution}/{name}" for offer in self.offers[name])
-        return (
-            f"the {self.kind} '{name}' is offered by {who}.\n"
-            f"  Name one of them as {spell}, or leave a plugin out with PKT_BENCH_DISABLE_PLUGINS=NAME."
-        )
-
-    def expand(self, names: Sequence[str]) -> list[Offer[T]]:
-        """The offers named, `all` being every one that is no control, each once and in the order given.
-
-        Raises:
-            RequestError: a name is unknown or ambiguous; all such names are said at once.
-        """
-        wanted = [n for name in names for n in (self._all() if name == "all" else [name])]
-        found: dict[int, Offer[T]] = {}
-        problems: list[str] = []
-        for name in dict.fromkeys(wanted):
-            try:
-                offer = self.get(name)
-                found[id(offer)] = offer
-            except RequestError as error:
-                problems.append(str(error))
-        if problems:
-            raise RequestError("\n".join(problems))
-        return list(found.values())
-
-    def _all(self) -> list[str]:
-        return [
-            name
-            for name, offers in sorted(self.offers.items())
-            if not all(getattr(offer.item, "control_of", "") for offer in offers)
-        ]
+_KINDS: Mapping[str, tuple[str, type[Any]]] = {
+    "pkt_bench_methods": ("method", Method),
+    "pkt_bench_pairs": ("pair", Pair),
+    "pkt_bench_suites": ("suite", Suite),
+    "pkt_bench_controls": ("control", Control),
+    "pkt_bench_executors": ("executor", Executor),
+    "pkt_bench_trackers": ("tracker", Tracker),
+}
+_Shelves = Mapping[str, Shelf[Any]]
 
 
 @dataclass
@@ -145,53 +54,57 @@ class Registry:
     trackers: Shelf[Tracker]
 
 
-def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) -> Registry:
+def quiet(text: str) -> None:
+    """Says nothing: for processes of a command that has said it."""
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    print(f"pkt-bench: warning: {text}", file=sys.stderr)  # noqa: T201 - whichever command needs names, it is said
+
+
+def load(
+    files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ, tell: Callable[[str], None] = _say_once
+) -> Registry:
     """Loads every installed plugin and the single-file plugins in `files`.
 
-    `PKT_BENCH_LOAD_PLUGINS` (names, or nothing at all) is an allow-list, `PKT_BENCH_DISABLE_PLUGINS` a block-list that
-    wins over it; with `PKT_BENCH_STRICT_PLUGINS=1` a plugin that cannot be used is an error instead of a row.
+    `PKT_BENCH_LOAD_PLUGINS` (or nothing at all) is an allow-list, `PKT_BENCH_DISABLE_PLUGINS` a block-list that wins
+    over it; both take names of plugins, of distributions, or `distribution/name`, and `tell` is told of those that name
+    nothing. With `PKT_BENCH_STRICT_PLUGINS=1` that is an error, and a plugin that cannot be used is one, too.
 
     Raises:
-        RequestError: a file in `files` is not there.
+        RequestError: a file in `files` is not there, or strict mode, and a list names what is not installed.
         UnavailableError: a file in `files` cannot be used, or strict mode, and some plugin cannot be used.
     """
     files = tuple(files)
+    strict = finding.is_strict(environ)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    shelves: dict[str, Shelf[Any]] = {
-        "pkt_bench_methods": Shelf("method"),
-        "pkt_bench_pairs": Shelf("pair"),
-        "pkt_bench_suites": Shelf("suite"),
-        "pkt_bench_controls": Shelf("control"),
-        "pkt_bench_executors": Shelf("executor"),
-        "pkt_bench_trackers": Shelf("tracker"),
-    }
-    types: dict[str, type[Any]] = {
-        "pkt_bench_methods": Method,
-        "pkt_bench_pairs": Pair,
-        "pkt_bench_suites": Suite,
-        "pkt_bench_controls": Control,
-        "pkt_bench_executors": Executor,
-        "pkt_bench_trackers": Tracker,
-    }
+    shelves: dict[str, Shelf[Any]] = {hook: Shelf(kind) for hook, (kind, _) in _KINDS.items()}
+    found = finding.installed(environ)
+    if found.remarks and strict:
+        raise RequestError("\n".join(found.remarks))
+    for remark in found.remarks:
+        tell(remark)
     providers = []
     asked = {str(Path(file).resolve()) for file in files}
-    for found, fetch in (*_installed(environ), *_from_files(files)):
-        provider = found
+    for begun, fetch in (*found.plugins, *finding.files(files)):
+        provider = begun
         # what a plugin prints while it loads is no result of the command
         with contextlib.redirect_stdout(sys.stderr):
             if provider.status == "ok":
                 provider = _register(manager, provider, fetch)
             if provider.status == "ok":
-                provider = _collect(manager, provider, shelves, types)
+                provider = _collect(manager, provider, shelves)
         if provider.status == "broken" and provider.origin in asked:
             raise UnavailableError(
                 f"the plugin {provider.origin} cannot be used: {provider.reason}.\n  Mend the file, or leave it out."
             )
         providers.append(provider)
+    providers = _with_clashes(providers, shelves)
     broken = tuple(p for p in providers if p.status == "broken")
     unusable = [p for p in providers if p.status in {"broken", "clash"}]
-    if unusable and environ.get("PKT_BENCH_STRICT_PLUGINS", "") not in {"", "0"}:
+    if unusable and strict:
         lines = "\n".join(f"  {p.name} ({p.distribution}): {p.reason}" for p in unusable)
         raise UnavailableError(f"PKT_BENCH_STRICT_PLUGINS is set, and some plugins cannot be used:\n{lines}")
     for shelf in shelves.values():
@@ -199,16 +112,7 @@ def load(files: Iterable[Path] = (), environ: Mapping[str, str] = os.environ) ->
     _put_under_control(shelves["pkt_bench_methods"], shelves["pkt_bench_controls"])
     suites = shelves["pkt_bench_suites"]
     suites.beside = _suites_of_tasks(suites)
-    return Registry(
-        manager,
-        tuple(providers),
-        shelves["pkt_bench_methods"],
-        shelves["pkt_bench_pairs"],
-        shelves["pkt_bench_suites"],
-        shelves["pkt_bench_controls"],
-        shelves["pkt_bench_executors"],
-        shelves["pkt_bench_trackers"],
-    )
+    return Registry(manager, tuple(providers), *(shelves[hook] for hook in _KINDS))
 
 
 def _suites_of_tasks(shelf: Shelf[Suite]) -> Callable[[str, str], Offer[Suite] | None]:
@@ -229,20 +133,94 @@ def _suites_of_tasks(shelf: Shelf[Suite]) -> Callable[[str, str], Offer[Suite] |
     return find
 
 
+# ---------------------------------------------------------------- controls
+
+
 def _put_under_control(methods: Shelf[Method], controls: Shelf[Control]) -> None:
-    """Adds METHOD:CONTROL for every method and each of its controls."""
+    """Adds METHOD:CONTROL for every method and each of its controls.
+
+    Where two distributions have a control of one name for it, each is called METHOD:DISTRIBUTION/CONTROL.
+    """
     plain = list(methods)
-    for control in (offer.item for offer in controls):
-        for offer in plain:
-            if _applies(control, offer.item):
-                method = offer.item.under(control)
-                methods.offers.setdefault(method.name, []).append(replace(offer, item=method))
+    for offer in plain:
+        theirs = [control for control in controls if _applies(control, offer, plain)]
+        names = Counter(control.item.name for control in theirs)
+        names.update(other.item.name.partition(":")[2] for other in plain if _is_named_as_control(other, offer))
+        for control in theirs:
+            shared = names[control.item.name] > 1
+            named = replace(control.item, name=control.qualified) if shared else control.item
+            method = offer.item.under(named)
+            made = replace(offer, item=method, control_distribution=control.distribution)
+            methods.offers.setdefault(method.name, []).append(made)
 
 
-def _applies(control: Control, method: Method) -> bool:
-    if control.of:
-        return method.name in control.of
-    return method.uses != "nothing" and method.paradigm != "reference" and not method.control_of
+def _is_named_as_control(other: Offer[Method], offer: Offer[Method]) -> bool:
+    return other.distribution == offer.distribution and other.item.name.startswith(f"{offer.item.name}:")
+
+
+def _applies(control: Offer[Control], offer: Offer[Method], methods: Sequence[Offer[Method]]) -> bool:
+    """Whether a method has a control: where the control's own distribution has a method so called, that is meant."""
+    method = offer.item
+    if not control.item.of:
+        return method.uses != "nothing" and method.paradigm != "reference" and not method.control_of
+    for name in control.item.of:
+        distribution, plain = split_name(name)
+        if plain != method.name or not offer.is_of(distribution):
+            continue
+        own = any(each.item.name == plain and each.is_of(control.distribution) for each in methods)
+        if distribution or not own or offer.is_of(control.distribution):
+            return True
+    return False
+
+
+# ---------------------------------------------------------------- names that several offer
+
+
+def _with_clashes(providers: Sequence[Provider], shelves: _Shelves) -> list[Provider]:
+    """The plugins, those whose names were taken by another distribution before them marked as such."""
+    order = {provider.key: number for number, provider in enumerate(providers)}
+    reasons: dict[str, list[str]] = {}
+    methods = list(shelves["pkt_bench_methods"])
+    for shelf in shelves.values():
+        for name, offers in shelf.offers.items():
+            by_age = sorted(offers, key=lambda offer: order[_key(offer)])
+            for number, offer in enumerate(by_age):
+                before = next((each for each in by_age[:number] if _meet(each, offer, methods)), None)
+                if before is not None:
+                    reasons.setdefault(_key(offer), []).append(
+                        f"the {shelf.kind} name '{name}' is taken by {before.distribution}; write {offer.qualified}"
+                    )
+    return [
+        replace(each, status="clash", reason="; ".join(reasons[each.key])) if each.key in reasons else each
+        for each in providers
+    ]
+
+
+def _key(offer: Offer[Any]) -> str:
+    return f"{offer.distribution}/{offer.provider}"
+
+
+def _meet(one: Offer[Any], other: Offer[Any], methods: Sequence[Offer[Method]]) -> bool:
+    """Whether two offers of one name can be taken for each other: two controls of different methods cannot."""
+    if not isinstance(one.item, Control):
+        return True
+    theirs = [_targets(each, methods) for each in (one, other)]
+    return any(
+        a == b or (a[1] == b[1] and not (a[0] and b[0])) or "" in {a[1], b[1]} for a in theirs[0] for b in theirs[1]
+    )
+
+
+def _targets(control: Offer[Control], methods: Sequence[Offer[Method]]) -> set[tuple[str, str]]:
+    """The methods a control is of, as distribution (empty: any) and name (empty: all of them)."""
+    found = set()
+    for name in control.item.of or ("",):
+        distribution, plain = split_name(name)
+        own = any(each.item.name == plain and each.is_of(control.distribution) for each in methods)
+        found.add((normal(distribution or (control.distribution if own else "")), plain))
+    return found
+
+
+# ---------------------------------------------------------------- the code of an offer
 
 
 def code_digest(*things: Callable[..., Any] | str) -> str:
@@ -283,62 +261,6 @@ def _outermost(module: str) -> Path:
     )
 
 
-# ---------------------------------------------------------------- finding
-
-Fetch = Callable[[], object]
-
-
-def _installed(environ: Mapping[str, str]) -> Iterator[tuple[Provider, Fetch]]:
-    allowed = _names(environ.get("PKT_BENCH_LOAD_PLUGINS"))
-    denied = _names(environ.get("PKT_BENCH_DISABLE_PLUGINS")) or frozenset()
-    seen: dict[str, str] = {}
-    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
-        dist = point.dist
-        distribution, version = (dist.name, dist.version) if dist else ("unknown", "unknown")
-        provider = Provider(point.name, distribution, version, point.value, "ok")
-        if seen.get(point.name) == f"{distribution} {point.value}":
-            continue  # one distribution seen twice on sys.path
-        if point.name in denied:
-            provider = replace(provider, status="disabled", reason="named in PKT_BENCH_DISABLE_PLUGINS")
-        elif allowed is not None and point.name not in allowed:
-            provider = replace(provider, status="disabled", reason="not named in PKT_BENCH_LOAD_PLUGINS")
-        elif point.name in seen:
-            reason = f"the plugin name '{point.name}' is taken by {seen[point.name].split()[0]}"
-            provider = replace(provider, status="broken", reason=reason)
-        else:
-            seen[point.name] = f"{distribution} {point.value}"
-        yield provider, point.load
-
-
-def _names(text: str | None) -> frozenset[str] | None:
-    return None if text is None else frozenset(part.strip() for part in text.split(",") if part.strip())
-
-
-def _from_files(files: Iterable[Path]) -> Iterator[tuple[Provider, Fetch]]:
-    for file in dict.fromkeys(Path(f).resolve() for f in files):
-        if not file.is_file():
-            raise RequestError(f"--plugin {file}: there is no such file. Give the path of a Python file.")
-        yield Provider(file.stem, file.name, "0", str(file), "ok"), lambda file=file: _import_file(file)  # type: ignore[misc]
-
-
-def _import_file(file: Path) -> ModuleType:
-    # the name is the path's, so that a child process which loads the same file finds the same module
-    name = f"pkt_bench_file_{hashlib.blake2b(str(file).encode(), digest_size=6).hexdigest()}_{file.stem}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
 # ---------------------------------------------------------------- loading and checking
 
 
@@ -349,12 +271,17 @@ def _register(manager: pluggy.PluginManager, provider: Provider, fetch: Fetch) -
         if isinstance(error, KeyboardInterrupt):
             raise
         return replace(provider, status="broken", reason=_import_reason(error))
+    if inspect.isclass(plugin):
+        reason = f"the class {plugin.__name__} is no plugin; name a module, or an object made of the class"
+        return replace(provider, status="broken", reason=reason)
+    if (same := manager.get_name(plugin)) is not None:
+        return replace(provider, status="disabled", reason=f"it is the same as the plugin {same}")
     try:
-        manager.register(plugin, name=provider.name)
+        manager.register(plugin, name=provider.key)
         manager.check_pending()
     except (pluggy.PluginValidationError, ValueError) as error:
-        if manager.has_plugin(provider.name):
-            manager.unregister(name=provider.name)
+        if manager.has_plugin(provider.key):
+            manager.unregister(name=provider.key)
         return replace(provider, status="broken", reason=_hook_reason(str(error)))
     known = {name for name in dir(hookspecs) if name.startswith("pkt_bench_")}
     hooks = tuple(sorted(c.name for c in manager.get_hookcallers(plugin) or ()))
@@ -366,10 +293,15 @@ def _register(manager: pluggy.PluginManager, provider: Provider, fetch: Fetch) -
         and callable(getattr(plugin, name, None))
         and not isinstance(getattr(plugin, name), (type, ModuleType))
     ]
+    reason = ""
     if unmarked:
-        manager.unregister(name=provider.name)
         what = "is not marked with @hookimpl" if unmarked[0] in known else "is no hook of pkt-bench"
-        return replace(provider, status="broken", reason=f"{unmarked[0]} {what}")
+        reason = f"{unmarked[0]} {what}"
+    elif not hooks:
+        reason = f"{provider.origin} implements no hook of pkt-bench; mark one with @hookimpl"
+    if reason:
+        manager.unregister(name=provider.key)
+        return replace(provider, status="broken", reason=reason)
     return replace(provider, hooks=hooks)
 
 
@@ -381,9 +313,6 @@ def _import_reason(error: BaseException) -> str:
 
 
 def _hook_reason(text: str) -> str:
-    import difflib
-    import re
-
     names = [n for n in dir(hookspecs) if n.startswith("pkt_bench_")]
     unknown = re.search(r"unknown hook '(\w+)'", text)
     if unknown:
@@ -393,24 +322,9 @@ def _hook_reason(text: str) -> str:
     return " ".join(text.split())
 
 
-def _nothing(hook: str, kind: type[Any]) -> Iterable[Any]:
-    raise ContractError(f"it gives nothing back; {hook} yields {kind.__name__} records")
-
-
-def _of_others(one: object, other: object) -> bool:
-    """Whether two controls are of different methods: their names are METHOD:CONTROL, and do not meet."""
-    if not (isinstance(one, Control) and isinstance(other, Control)):
-        return False
-    return bool(one.of and other.of and not {*one.of} & {*other.of})
-
-
-def _collect(
-    manager: pluggy.PluginManager,
-    provider: Provider,
-    shelves: Mapping[str, Shelf[Any]],
-    types: Mapping[str, type[Any]],
-) -> Provider:
-    plugin = manager.get_plugin(provider.name)
+def _collect(manager: pluggy.PluginManager, provider: Provider, shelves: _Shelves) -> Provider:
+    """Puts what a plugin offers on the shelves: all of it, or nothing where something is wrong with any of it."""
+    plugin = manager.get_plugin(provider.key)
     module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
     gathered: list[tuple[Shelf[Any], Offer[Any]]] = []
     for hook, shelf in shelves.items():
@@ -418,26 +332,61 @@ def _collect(
             if impl.plugin is not plugin:
                 continue
             try:
-                items = list(impl.function() or _nothing(hook, types[hook]))
-                wrong = next((item for item in items if not isinstance(item, types[hook])), None)
-                reason = wrong and f"{hook} yields {types[hook].__name__} records, got {type(wrong).__name__}"
-            except Exception as error:  # noqa: BLE001 - a stranger's hook may raise anything
+                items = _offered(hook, impl.function)
+            except BaseException as error:  # a stranger's hook may raise anything
+                if isinstance(error, KeyboardInterrupt):
+                    raise
                 reason = str(error) if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
-            if reason:
-                manager.unregister(name=provider.name)
+                manager.unregister(name=provider.key)
                 return replace(provider, status="broken", reason=f"{hook} failed: {reason}")
             gathered += [
                 (shelf, Offer(i, provider.name, provider.distribution, provider.version, module)) for i in items
             ]
-    clashes = []
+    if taken := _taken(provider, gathered):
+        manager.unregister(name=provider.key)
+        return replace(provider, status="broken", reason=taken)
     for shelf, offer in gathered:
-        holders = shelf.offers.setdefault(offer.item.name, [])
-        before = next((holder for holder in holders if not _of_others(holder.item, offer.item)), None)
-        if before is not None:
-            clashes.append(
-                f"the {shelf.kind} name '{offer.item.name}' is taken by {before.distribution};"
-                f" write {offer.distribution}/{offer.item.name}"
-            )
-        holders.append(offer)
-    offers = tuple(f"{shelf.kind} {offer.item.name}" for shelf, offer in gathered)
-    return replace(provider, offers=offers, status="clash" if clashes else "ok", reason="; ".join(clashes))
+        shelf.offers.setdefault(offer.item.name, []).append(offer)
+    return replace(provider, offers=tuple(f"{shelf.kind} {offer.item.name}" for shelf, offer in gathered))
+
+
+def _offered(hook: str, implementation: Callable[[], Iterable[Any] | None]) -> list[Any]:
+    """What a hook gives.
+
+    Raises:
+        ContractError: something of it cannot be used.
+    """
+    _, kind = _KINDS[hook]
+    given = implementation()
+    if given is None:
+        raise ContractError(f"it gives nothing back; {hook} yields {kind.__name__} records")
+    if isinstance(given, kind) or not isinstance(given, Iterable):
+        raise ContractError(f"it gives a {type(given).__name__}; {hook} yields {kind.__name__} records")
+    items = list(given)
+    for item in items:
+        if not isinstance(item, kind):
+            raise ContractError(f"{hook} yields {kind.__name__} records, got {type(item).__name__}")
+        if problem := problem_with(item):
+            raise ContractError(problem)
+    return items
+
+
+def _taken(provider: Provider, gathered: Sequence[tuple[Shelf[Any], Offer[Any]]]) -> str:
+    """Why a name cannot be told from another of the same distribution, for that is the most that can be said."""
+    so_far: list[tuple[Shelf[Any], Offer[Any]]] = []
+    for shelf, offer in gathered:
+        name = offer.item.name
+        inside = [each for on, each in so_far if on is shelf and each.item.name == name]
+        beside = [each for each in shelf.offers.get(name, ()) if each.is_of(provider.distribution)]
+        if any(_meet(each, offer, ()) for each in inside):
+            return f"it offers two {shelf.kind}s called '{name}'"
+        for each in beside:
+            if _meet(each, offer, ()):
+                return (
+                    f"the {shelf.kind} name '{name}' is taken by the plugin '{each.provider}' of the same distribution"
+                )
+        so_far.append((shelf, offer))
+    return ""
+
+
+__all__ = ["GROUP", "Offer", "Provider", "Registry", "Shelf", "code_digest", "load", "quiet"]

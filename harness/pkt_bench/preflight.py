@@ -399,7 +399,7 @@ def _heavy(jobs: Sequence[Job]) -> Findings:
     findings = Findings()
     if not jobs:
         return findings
-    registry = plugins.load(jobs[0].plugins)
+    registry = plugins.load(jobs[0].plugins, tell=plugins.quiet)
     mirrors.use(jobs[0].data_dirs)
     names = dict.fromkeys(name for job in jobs for name in (job.suite, *job.also_score))
     suites = {name: registry.suites.get(name).item for name in names}

@@ -18,7 +18,8 @@ from pkt_bench.executors import BUILT_IN
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pkt_bench.plugins import Offer, Registry
+    from pkt_bench.offers import Offer
+    from pkt_bench.plugins import Registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -178,22 +179,20 @@ def _tables(found: Mapping[str, Sequence[Schema]], about: Mapping[str, str]) -> 
     for name, several in found.items():
         arms = [each for at, each in enumerate(several) if each not in several[:at]]
         properties[name] = {"description": about[name]} | (arms[0] if len(arms) == 1 else {"anyOf": arms})
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+    # a distribution has more than one spelling, and a control may say whose it is, too
+    others = {"/": {"type": "object"}}
+    return {"type": "object", "properties": properties, "patternProperties": others, "additionalProperties": False}
 
 
 def _spelled(shelf: Iterable[Offer[Any]]) -> Iterator[tuple[str, Any]]:
     """Everything on a shelf by its name, and then by DISTRIBUTION/NAME, which is rarely wanted."""
     offers = list(shelf)
-    yield from zip(_plain(offers), (offer.item for offer in offers), strict=True)
-    yield from zip(_qualified(offers), (offer.item for offer in offers), strict=True)
+    yield from ((offer.item.name, offer.item) for offer in offers)
+    yield from ((offer.qualified, offer.item) for offer in offers)
 
 
 def _plain(shelf: Iterable[Offer[Any]]) -> list[str]:
-    return [offer.item.name for offer in shelf]
-
-
-def _qualified(shelf: Iterable[Offer[Any]]) -> list[str]:
-    return [f"{offer.distribution}/{offer.item.name}" for offer in shelf]
+    return list(dict.fromkeys(offer.item.name for offer in shelf))
 
 
 # ---------------------------------------------------------------- what text will do, too
@@ -285,8 +284,8 @@ def _special_keys(registry: Registry) -> Schema:
     controls = dict.fromkeys((*(name.rpartition(":")[2] for name in of_methods), *of_methods))
     count: Schema = {"type": "number", "exclusiveMinimum": 0}
     return {
-        "methods": _names(["all", *_plain(registry.methods)], _qualified(registry.methods)),
-        "controls": _names(["all", *controls], ()),
+        "methods": _names(["all", *_plain(registry.methods)], closed=True),
+        "controls": _names(["all", *controls], closed=True),
         "pairs": _names(["all", *_plain(registry.pairs)]),
         "suites": _names(["all", *_plain(registry.suites)]),
         "also_score": _names(["all", *_plain(registry.suites)]),
@@ -295,11 +294,9 @@ def _special_keys(registry: Registry) -> Schema:
         "tasks": _names([]),
         "allow_pickle": _names([]),
         "trust_remote_code": _names([]),
-        "track": _names(_plain(registry.trackers), _qualified(registry.trackers)),
-        "retry": _names([*request.RETRIED, "all", "none"], ()),
-        "executor": {
-            "anyOf": [{"enum": [*BUILT_IN, *_plain(registry.executors)]}, {"enum": _qualified(registry.executors)}]
-        },
+        "track": _names(_plain(registry.trackers), closed=True),
+        "retry": _names([*request.RETRIED, "all", "none"], closed=True),
+        "executor": {"anyOf": [{"enum": [*BUILT_IN, *_plain(registry.executors)]}, {"type": "string", "pattern": "/"}]},
         "device": {"anyOf": [{"enum": ["cpu", "cuda"]}, {"type": "string", "pattern": r"^(cpu|cuda|mps|xpu)(:\d*)?$"}]},
         "batch_size": {
             "anyOf": [{"enum": ["auto"]}, {"type": "integer", "minimum": 1, "maximum": request.MAX_BATCH}, _AMOUNT_TEXT]
@@ -342,9 +339,9 @@ def _spending(*, least: int) -> Schema:
     return {"type": "string", "pattern": _listed([part], least=least)}
 
 
-def _names(offered: Sequence[str], others: Sequence[str] | None = None) -> Schema:
-    """A list of names, or text with commas: some are offered, `others` will do as well; None: any others."""
-    parts = ["[^,]*[^,\\s][^,]*"] if others is None else list(map(_literally, (*offered, *others)))
+def _names(offered: Sequence[str], *, closed: bool = False) -> Schema:
+    """A list of names, or text with commas; where it is closed, others than these have to say whose they are."""
+    parts = [*map(_literally, offered), "[^,]*/[^,]*"] if closed else ["[^,]*[^,\\s][^,]*"]
     suggested: list[Schema] = [{"enum": list(offered)}] if offered else []
     one, some = ({"type": "string", "pattern": _listed(parts, least=least)} for least in (1, 0))
     return {"anyOf": [*suggested, one, {"type": "array", "minItems": 1, "items": {"anyOf": [*suggested, some]}}]}

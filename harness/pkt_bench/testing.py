@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TEACHER = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 6}
 STUDENT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+WORDS = ("te", "st", "tr", "ai", "in", "al", "ig")
 CAPITALS = {"a": "x", "b": "y", "c": "z", "d": "w"}
 
 
@@ -26,8 +27,11 @@ def pico_pair(
     teacher: dict[str, Any] | None = None,
     student: dict[str, Any] | None = None,
     seed: int = 0,
+    own_tokenizers: bool = False,
 ) -> Pair:
     """A pair of random models of a `family` that transformers knows, saved below `folder` with one byte tokenizer.
+
+    With `own_tokenizers` the teacher has another one, which knows some words as well.
 
     `teacher` and `student` are added to the configurations (grouped-query attention, tied embeddings, other sizes);
     `head_dim` is 8 unless they say otherwise. Weights are normal with a standard deviation of 0.2; biases and the
@@ -36,19 +40,21 @@ def pico_pair(
     refs = []
     for role, base, given in (("teacher", TEACHER, teacher), ("student", STUDENT, student)):
         path = folder / name / role
-        _save_model(path, family, {**base, "head_dim": 8, **(given or {})}, seed)
-        byte_tokenizer().save_pretrained(path)
+        tokenizer = byte_tokenizer(WORDS if own_tokenizers and role == "teacher" else ())
+        _save_model(path, family, {**base, "head_dim": 8, **(given or {})}, len(tokenizer), seed)
+        tokenizer.save_pretrained(path)
         refs.append(ModelRef(path))
     return Pair(name, f"random {family} models of a few thousand weights", teacher=refs[0], student=refs[1])
 
 
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """256 bytes and one special token (id 256) that begins, ends and pads."""
+def byte_tokenizer(words: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """256 bytes, `words` of two letters, and one special token (the last id) that begins, ends and pads."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    vocabulary = {sign: number for number, sign in enumerate((*alphabet, *words))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[(word[0], word[1]) for word in words]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     end = "<|end|>"
@@ -98,7 +104,7 @@ def _write(path: Path, text: str) -> None:
     aside.replace(path)
 
 
-def _save_model(path: Path, family: str, sizes: dict[str, Any], seed: int) -> None:
+def _save_model(path: Path, family: str, sizes: dict[str, Any], vocabulary: int, seed: int) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -106,12 +112,12 @@ def _save_model(path: Path, family: str, sizes: dict[str, Any], seed: int) -> No
         torch.manual_seed(seed)
         config = AutoConfig.for_model(
             family,
-            vocab_size=257,
+            vocab_size=vocabulary,
             max_position_embeddings=256,
             initializer_range=0.2,
-            bos_token_id=256,
-            eos_token_id=256,
-            pad_token_id=256,
+            bos_token_id=vocabulary - 1,
+            eos_token_id=vocabulary - 1,
+            pad_token_id=vocabulary - 1,
             **{"num_key_value_heads": sizes["num_attention_heads"], **sizes},
         )
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +40,12 @@ def choose(names: Sequence[str], given: Mapping[str, Mapping[str, Any]], registr
     """
     chosen = []
     for name in dict.fromkeys(names):
-        tracker = registry.trackers.get(name).item
-        settings = parse_settings(tracker.name, tracker.settings, given.get(tracker.name, {}))
+        offer = registry.trackers.get(name)
+        tracker = offer.item
+        settings = parse_settings(name, tracker.settings, offer.given(given))
         if missing := tracker.missing():
             raise UnavailableError(f"--track {name}: {missing}")
-        chosen.append((tracker, settings))
+        chosen.append((replace(tracker, name=registry.trackers.name_of(offer)), settings))
     return chosen
 
 

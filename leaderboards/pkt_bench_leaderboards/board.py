@@ -28,7 +28,7 @@ from pkt_bench_leaderboards.comparable import Entry, Group, RowKey, groups, read
 from pkt_bench_leaderboards.contests import Contest
 from pkt_bench_leaderboards.forgetting import Elsewhere, Repeat, forgotten, noise, read_elsewhere, read_repeats
 from pkt_bench_leaderboards.items import ItemKey, read_answers
-from pkt_bench_leaderboards.labels import labels_of
+from pkt_bench_leaderboards.labels import is_called, labels_of
 from pkt_bench_leaderboards.records import (
     NOT_RUN,
     Against,
@@ -48,13 +48,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+OWN = "pkt-bench"
+"""The distribution whose untouched models everything is measured against, where several offer some."""
+
+
 @dataclass(frozen=True)
 class _Beside:
-    """What there is beside the headline rows: answers, figures on other suites' tasks, repeats of untouched models."""
+    """What there is beside the headline rows: answers, figures on other suites' tasks, repeats of untouched models.
+
+    `rows` are those of all boards: what two of them call alike is one method.
+    """
 
     answers: Mapping[ItemKey, Answers]
     elsewhere: Mapping[str, Sequence[Elsewhere]]
     repeats: Sequence[Sequence[Repeat]]
+    rows: Collection[RowKey]
 
 
 def boards(
@@ -62,8 +70,8 @@ def boards(
 ) -> tuple[Board, ...]:
     """Ranks a table of runs (`schema.RUNS`); with their items (`schema.ITEMS`), methods are tested against `baseline`.
 
-    `baseline` is the label of a row, or the name of a method; of several rows of that method the newest. A board
-    without it tests against nothing.
+    `baseline` is the label of a row, or the name of a method, plain or as `distribution/method`; of several rows of
+    that method the newest. A board without it tests against nothing.
 
     With `suites`, only these are shown. Leave their runs in the table: which variant of a method is the newest is
     seen from all its runs. Boards come by pair; among those of a pair, whole ones before limited ones, then the newest
@@ -98,7 +106,9 @@ def _boards(runs: pa.Table, items: pa.Table | None, suites: Collection[str], bas
         wanted |= {figure.key for figures in elsewhere.values() for figure in figures}
         wanted |= {run.key for repeated in repeats for run in repeated}
         answers = read_answers(items, wanted)
-    beside = _Beside(answers, elsewhere, repeats)
+    beside = _Beside(
+        answers, elsewhere, repeats, {entry.row for each in found for entry in (*each.entries, *each.older)}
+    )
     return tuple(_board(group, sets_apart(group, found), beside, baseline) for group in found)
 
 
@@ -128,7 +138,7 @@ def _board(group: Group, apart: tuple[str, ...], beside: _Beside, baseline: str)
         }
         for column in columns
     }
-    labels = labels_of(kinds.values())
+    labels = labels_of(kinds.values(), beside.rows)
     contest = Contest(kinds, columns, answered)
     against = _baseline(kinds, labels, squares, baseline)
     columns, squares = _tested(contest, columns, squares, against)
@@ -238,8 +248,11 @@ def _answers_of(runs: Iterable[Entry], answers: Mapping[ItemKey, Answers]) -> di
 
 
 def _reference(kinds: Mapping[RowKey, Entry], squares: _Squares, name: str) -> RowKey | None:
-    """The row of an untouched model; where there are several, the newest that has a score."""
-    return _newest([row for row, entry in kinds.items() if _is_reference(entry, name)], squares)
+    """The row of an untouched model; where there are several, the newest that has a score, the bench's own first."""
+    rows = [row for row, entry in kinds.items() if _is_reference(entry, name)]
+    # what a stranger calls the student may be anything
+    own = _scored([row for row in rows if row.distribution == OWN], squares)
+    return _newest(own or rows, squares)
 
 
 def _is_reference(entry: Entry, name: str) -> bool:
@@ -248,8 +261,12 @@ def _is_reference(entry: Entry, name: str) -> bool:
 
 def _newest(rows: Sequence[RowKey], squares: _Squares) -> RowKey | None:
     """The last of the rows, which come by age, that has a score; else the last."""
-    scored = [row for row in rows if any(by_row[row].value is not None for by_row in squares.values())]
+    scored = _scored(rows, squares)
     return scored[-1] if scored else rows[-1] if rows else None
+
+
+def _scored(rows: Sequence[RowKey], squares: _Squares) -> list[RowKey]:
+    return [row for row in rows if any(by_row[row].value is not None for by_row in squares.values())]
 
 
 def _baseline(
@@ -258,7 +275,7 @@ def _baseline(
     if name == "student":
         return _reference(kinds, squares, name)
     labelled = [row for row in kinds if labels[row] == name]
-    return _newest(labelled or [row for row in kinds if row.method == name], squares)
+    return _newest(labelled or [row for row in kinds if is_called(row, name)], squares)
 
 
 # ---------------------------------------------------------------- the columns, tested

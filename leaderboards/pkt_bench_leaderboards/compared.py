@@ -148,7 +148,7 @@ _Rows = dict[RowKey, dict[_Place, _Runs]]
 def compare(a: Side, b: Side) -> Comparison:
     """Sets B against A, every row that both have, or the rows they name. See the module for what is compared."""
     ours, theirs = _rows(a), _rows(b)
-    labels_a, labels_b = _labels(a.runs), _labels(b.runs)
+    labels_a, labels_b = _labels(a.runs, theirs), _labels(b.runs, ours)
     pairs = _matched(a, b, ours, theirs)
     lines: list[Line] = []
     apart: list[Apart] = []
@@ -177,8 +177,8 @@ def rows_of(runs: pa.Table) -> dict[RowKey, str]:
 # ---------------------------------------------------------------- which runs
 
 
-def _labels(runs: pa.Table) -> dict[RowKey, str]:
-    return labels_of({entry.row: entry for entry in read_entries(runs)}.values())
+def _labels(runs: pa.Table, beside: Iterable[RowKey] = ()) -> dict[RowKey, str]:
+    return labels_of({entry.row: entry for entry in read_entries(runs)}.values(), beside)
 
 
 def _rows(side: Side) -> _Rows:

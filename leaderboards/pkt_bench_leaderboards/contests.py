@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pkt_bench_leaderboards import statistics
 from pkt_bench_leaderboards.comparable import Entry, RowKey
+from pkt_bench_leaderboards.labels import is_called
 from pkt_bench_leaderboards.records import Against, Column
 from pkt_bench_leaderboards.statistics import SIGNIFICANT, Answers, Paired, compare_all
 from pkt_bench_leaderboards.statistics.answers import lined_up, shared_documents
@@ -164,7 +165,10 @@ class Contest:
         return {method: tuple(each) for method, each in found.items()}
 
     def _controlled(self, control: RowKey, name: str) -> list[RowKey]:
-        methods = [row for row in self.kinds if row.method == name and row.distribution == control.distribution]
+        # of its own distribution's method, where there is one; else of the only one that is called so
+        named = [row for row in self.kinds if is_called(row, name)]
+        own = [row for row in named if row.distribution == control.distribution]
+        methods = own or (named if len({row.distribution for row in named}) == 1 else [])
         alike = [row for row in methods if row.settings == control.settings]
         return alike or methods
 

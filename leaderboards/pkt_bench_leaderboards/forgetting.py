@@ -40,6 +40,7 @@ class Repeat(NamedTuple):
 
     run_id: str
     method: str
+    distribution: str | None
     suite: str
     task: str
     metric: str
@@ -79,10 +80,10 @@ def read_repeats(runs: pa.Table) -> list[list[Repeat]]:
     done = pc.and_kleene(pc.match_substring_regex(runs["outcome"], "^done$"), pc.is_valid(runs["value"]))
     untouched = pc.and_kleene(pc.match_substring_regex(runs["paradigm"], "^reference$"), runs["headline"])
     table = runs.filter(pc.and_kleene(pc.and_kleene(untouched, done), made))
-    found: dict[tuple[str, str], dict[str, Repeat]] = defaultdict(dict)
+    found: dict[tuple[str, str | None, str], dict[str, Repeat]] = defaultdict(dict)
     for each in _rows(table, Repeat._fields):
         row = Repeat(*each)
-        found[row.method, row.comparability][row.run_id] = row
+        found[row.method, row.distribution, row.comparability][row.run_id] = row
     return [list(by_run.values()) for by_run in found.values() if len(by_run) > 1]
 
 

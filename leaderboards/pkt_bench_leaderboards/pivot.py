@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pkt_bench_leaderboards import schema, text
-from pkt_bench_leaderboards.comparable import groups, read_entries
+from pkt_bench_leaderboards.comparable import RowKey, groups, read_entries
+from pkt_bench_leaderboards.labels import called, shared_methods
 from pkt_bench_leaderboards.sheet import Cell, Heading, Line, Note, Sheet
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def fold(runs: pa.Table, group: Sequence[str], pivot: str, show: str = "value", 
     columns = list(dict.fromkeys(name.partition(".")[0] for name in wanted if name not in found.column_names))
     names = list(dict.fromkeys([*(n for n in wanted if n in found.column_names), *columns, *_SCOPE, *_NEEDED, show]))
     members: dict[tuple[tuple[Value, ...], Value], list[dict[str, Any]]] = defaultdict(list)
-    for row in found.select(names).to_pylist():
+    for row in _with_whose(found, names):
         key = tuple(_value(row, name) for name in group), _value(row, pivot)
         members[key].append(row)
     fixed = [name for name in _SCOPE if name in wanted]
@@ -92,6 +93,19 @@ def fold(runs: pa.Table, group: Sequence[str], pivot: str, show: str = "value", 
         squares=squares,
         older_runs=older,
     )
+
+
+def _with_whose(runs: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows as mappings, methods of one name that several distributions offer called `distribution/method`."""
+    rows = runs.select(names).to_pylist()
+    if "method" not in names:
+        return rows
+    keys = [
+        RowKey(method, "", whose or "", "")
+        for method, whose in zip(runs["method"].to_pylist(), runs["distribution"].to_pylist(), strict=True)
+    ]
+    shared = shared_methods(keys)
+    return [row | {"method": called(key, shared)} for row, key in zip(rows, keys, strict=True)]
 
 
 _SCORES = ("value", "stderr", "chance")

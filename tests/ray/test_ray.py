@@ -186,7 +186,7 @@ def test_settings_that_no_cluster_understands_are_refused():
 
     for wrong in ({"gpus_per_cell": "1.5"}, {"address": "ray://10.0.0.1"}, {"retries": "-1"}, {"adress": "auto"}):
         with pytest.raises(RequestError):
-            choose("ray", wrong, registry)
+            choose("ray", {"ray": wrong}, registry)
 
 
 def test_a_cluster_of_its_own_gives_what_processes_give(pkt_bench, pico, tmp_path):

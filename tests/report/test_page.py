@@ -123,7 +123,7 @@ def test_the_page_is_small(made):
 
 
 def test_environment_and_commands_name_what_the_rows_hold(contents, parsed):
-    beside = Beside(defaults={"lora": {"rank": 16, "learning_rate": 0.001}})
+    beside = Beside(defaults={"pkt-bench/lora": {"rank": 16, "learning_rate": 0.001}})
     shown = parsed(page(boards(contents.runs, contents.items), contents.runs, contents.items, beside)).text
 
     assert "a processor" in shown

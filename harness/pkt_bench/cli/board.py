@@ -467,9 +467,15 @@ def _only(runs: pa.Table, column: str, names: Sequence[str]) -> pa.Table:
 
 def _check_baseline(baseline: str, ranked: Sequence[Board]) -> None:
     """A baseline must be on some board; that there may be no untouched student is said by the board itself."""
-    names = dict.fromkeys(name for each in ranked for row in each.rows for name in (row.label, row.method))
-    if baseline != "student":
-        _check_known("method", baseline, names)
+    rows = [row for each in ranked for row in each.rows]
+    qualified = {f"{row.distribution}/{row.method}": row.method for row in rows}
+    if baseline == "student" or baseline in qualified:
+        return
+    _check_known("method", baseline, dict.fromkeys(name for row in rows for name in (row.label, row.method)))
+    whose = sorted(name for name, method in qualified.items() if method == baseline)
+    if len(whose) > 1 and all(row.label != baseline for row in rows):
+        hint = f"Write --baseline {' or --baseline '.join(whose)}"
+        _refuse_nothing("--baseline", f"the board has a '{baseline}' of {len(whose)} distributions", hint)
 
 
 def _check_known(kind: str, name: str, known: Iterable[str]) -> None:

@@ -164,9 +164,10 @@ def _pick(runs: pa.Table, wanted: str, source: str) -> tuple[pa.Table, RowKey]:
     """
     from pkt_bench.errors import RequestError
     from pkt_bench_leaderboards.compared import rows_of
+    from pkt_bench_leaderboards.labels import is_called
 
     rows = rows_of(runs)
-    found = [row for row, label in rows.items() if label == wanted] or [row for row in rows if row.method == wanted]
+    found = [row for row, label in rows.items() if label == wanted] or [row for row in rows if is_called(row, wanted)]
     if len(found) > 1:
         listing = "\n  ".join(f"{source}::{rows[row]}" for row in found)
         raise RequestError(

@@ -378,7 +378,7 @@ def prepare(request: Request, registry: Registry, store: Store, *, writes: bool)
 
     findings = Findings()
     with findings.gathered():
-        executor, settings = executors.choose(request.executor, request.settings.get(request.executor, {}), registry)
+        executor, settings = executors.choose(request.executor, request.settings, registry)
     new = not store.root.exists()
     if writes:
         with findings.gathered():

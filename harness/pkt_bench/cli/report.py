@@ -99,14 +99,15 @@ def _defaults(ranked: Iterable[Board]) -> Mapping[str, Mapping[str, Any]]:
 
     from pkt_bench import plugins
 
-    offered = {offer.item.name: offer.item for offer in plugins.load().methods}
+    offered = {offer.qualified: offer.item for offer in plugins.load().methods}
     found: dict[str, Mapping[str, Any]] = {}
-    for row in {row.method: row for board in ranked for row in board.rows}.values():
-        method = offered.get(row.method)
+    rows = {f"{row.distribution}/{row.method}": row for board in ranked for row in board.rows}
+    for qualified, row in rows.items():
+        method = offered.get(qualified)
         if method is None or method.version != row.version:
             continue
         try:
-            found[row.method] = json.loads(method.settings().model_dump_json())
+            found[qualified] = json.loads(method.settings().model_dump_json())
         except ValueError:  # a setting without a default, or one that JSON cannot hold: then all are given
             continue
     return found

@@ -41,15 +41,17 @@ def schema(
 
 
 def _settings_of(name: str, registry: Registry) -> type[BaseModel]:
+    from pkt_bench import offers
     from pkt_bench.errors import unknown_name
     from pkt_bench.executors import BUILT_IN
 
     if name in BUILT_IN:
         return BUILT_IN[name].settings
+    plain = offers.split_name(name)[1]
     shelves: tuple[Any, ...] = (registry.methods, registry.executors, registry.trackers)
     for shelf in shelves:
-        if name.rpartition("/")[2] in shelf.offers:
+        if plain in shelf.offers or name.partition(":")[0].rpartition("/")[2] in shelf.offers:
             settings: type[BaseModel] = shelf.get(name).item.settings
             return settings
-    plain = {offered for shelf in shelves for offered in shelf.offers if ":" not in offered or ":" in name}
-    raise unknown_name("method, executor or tracker", name, {*BUILT_IN, *plain})
+    known = {offered for shelf in shelves for offered in shelf.offers if ":" not in offered}
+    raise unknown_name("method, executor or tracker", name, {*BUILT_IN, *known})

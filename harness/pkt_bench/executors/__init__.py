@@ -25,21 +25,24 @@ BUILT_IN = {
 }
 
 
-def choose(name: str, given: Mapping[str, Any], registry: Registry) -> tuple[Executor, Any]:
-    """The executor called `name` with its settings, `given` by field.
+def choose(name: str, tables: Mapping[str, Mapping[str, Any]], registry: Registry) -> tuple[Executor, Any]:
+    """The executor called `name` with its settings, of those that `tables` give by name and field.
 
     Raises:
         RequestError: nobody offers it, or a setting is wrong.
         UnavailableError: it cannot be used here.
     """
-    if name in BUILT_IN:
-        executor = BUILT_IN[name]
+    own = name.removeprefix("pkt-bench/")
+    if own in BUILT_IN:
+        executor = BUILT_IN[own]
+        given = {**tables.get(own, {}), **tables.get(f"pkt-bench/{own}", {})}
     else:
         offered = {offer.item.name for offer in registry.executors}
         if name.rpartition("/")[2] not in offered:
             raise unknown_name("executor", name, {*BUILT_IN, *offered})
-        executor = registry.executors.get(name).item
-    settings = parse_settings(executor.name, executor.settings, given)
+        offer = registry.executors.get(name)
+        executor, given = offer.item, offer.given(tables)
+    settings = parse_settings(name, executor.settings, given)
     if missing := executor.missing():
         raise UnavailableError(f"--executor {name}: {missing}")
     return executor, settings

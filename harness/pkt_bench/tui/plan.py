@@ -133,6 +133,7 @@ def cell_record(cell: Cell) -> dict[str, Any]:
     return {
         "key": cell.key,
         "method": cell.method,
+        "distribution": cell.distribution,
         "pair": cell.pair,
         "suite": cell.suite,
         "seed": cell.seed,

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pkt_bench_leaderboards import text
+from pkt_bench_leaderboards.comparable import RowKey
+from pkt_bench_leaderboards.labels import called, shared_methods
 from pkt_bench_leaderboards.records import Board, Row
 from pkt_bench_leaderboards.report.counted import Counted
 from pkt_bench_leaderboards.report.markup import Markup, join, scrolling, table, tag
@@ -66,7 +68,7 @@ def environment(board: Board, runs: Sequence[Counted]) -> Markup:
 def reproduce(board: Board, runs: Sequence[Counted], defaults: Mapping[str, Mapping[str, Any]]) -> Markup:
     """The commands that make the runs again, with what the rows do not tell.
 
-    `defaults`: by method the default settings, where they are known; a setting that differs is set.
+    `defaults`: by `distribution/method` the default settings, where they are known; a setting that differs is set.
     """
     if not runs:
         return tag("p", "No run is done, so there is nothing to make again.")
@@ -76,7 +78,7 @@ def reproduce(board: Board, runs: Sequence[Counted], defaults: Mapping[str, Mapp
     rows = board.rows
     said = []
     lines += [_command(board, group, runs, defaults) for group in _commands(rows)]
-    unknown = [row.label for row in rows if row.method not in defaults and row.settings not in {"", "{}"}]
+    unknown = [row.label for row in rows if _qualified(row) not in defaults and row.settings not in {"", "{}"}]
     if len(versions) > 1:
         said.append(f"Runs were made with several versions: {', '.join(versions)}; the newest is named.")
     if revisions:
@@ -116,7 +118,7 @@ def _commands(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows that one command makes: as many of them as have one setting per method."""
     groups: list[list[Row]] = []
     for row in rows:
-        home = next((group for group in groups if all(row.method != other.method for other in group)), None)
+        home = next((group for group in groups if all(_qualified(row) != _qualified(other) for other in group)), None)
         if home is None:
             groups.append([row])
         else:
@@ -130,7 +132,9 @@ def _command(
     # of methods of which nothing is done, what the others were asked
     mine = [run for run in runs if run.label in {row.label for row in rows}] or runs
     # in the order of the board they would change with every score
-    words = ["pkt-bench run", f"--methods {shlex.quote(','.join(sorted(row.method for row in rows)))}"]
+    shared = shared_methods([_key(row) for row in board.rows])
+    names = {row.label: called(_key(row), shared) for row in rows}
+    words = ["pkt-bench run", f"--methods {shlex.quote(','.join(sorted(names.values())))}"]
     words += [
         f"--pair {shlex.quote(board.pair)}",
         f"--suite {shlex.quote(','.join(sorted({run.suite for run in mine})))}",
@@ -149,11 +153,19 @@ def _command(
     if any(row.forgotten for row in rows):
         words.append("--also-score all")
     for row in rows:
-        usual = defaults.get(row.method, {})
+        usual = defaults.get(_qualified(row), {})
         for name, value in sorted(json.loads(row.settings or "{}").items()):
             if name not in usual or usual[name] != value:
-                words.append("--set " + shlex.quote(f"{row.method}.{name}={_setting(value)}"))
+                words.append("--set " + shlex.quote(f"{names[row.label]}.{name}={_setting(value)}"))
     return " \\\n  ".join(words)
+
+
+def _qualified(row: Row) -> str:
+    return f"{row.distribution}/{row.method}"
+
+
+def _key(row: Row) -> RowKey:
+    return RowKey(row.method, row.version, row.distribution, row.settings)
 
 
 def _setting(value: object) -> str:

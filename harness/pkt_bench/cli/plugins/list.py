@@ -1,4 +1,4 @@
-"""`pkt-bench plugins`: what was found, what it offers, and why something cannot be used."""
+"""`pkt-bench plugins list`: every plugin that was found, and why one cannot be used."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-plugins = typer.Typer(no_args_is_help=True, help="See the plugins that were found.")
+from pkt_bench.cli import completion
 
 
-@plugins.command("list")
 def list_plugins(
     plugin: Annotated[
         list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin.")
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="table, json, csv or md.")] = "table",  # noqa: A002
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    format: Annotated[  # noqa: A002 - the flag's name
+        str, typer.Option("--format", help="table, json, csv or md.", autocompletion=completion.formats)
+    ] = "table",
 ) -> None:
     """Every plugin, what it offers, and the reason of each that cannot be used."""
     from pkt_bench.plugins import load
@@ -25,11 +27,12 @@ def list_plugins(
         {
             "plugin": provider.name,
             "status": provider.status,
-            "distribution": f"{provider.distribution} {provider.version}",
+            "distribution": provider.distribution,
+            "version": provider.version,
             "offers": ", ".join(provider.offers),
             "hooks": ", ".join(hook.removeprefix("pkt_bench_") for hook in provider.hooks),
             "reason": provider.reason,
         }
         for provider in load(plugin or ()).providers
     ]
-    show("plugins", rows, format)
+    show("plugins", rows, "json" if as_json else format)
