@@ -30,6 +30,7 @@ class Field:
         bounds: in words, empty where there are none: `at least 1, at most 100`, `each above 0 and at most 1`.
         choices: the values it takes, or each of a list takes, where they are few and known, as typed; `none` among them
             where it may be unset.
+        optional: whether it may be unset, typed `none`.
         several: whether it takes a list, written with commas.
         description: the field's docstring as one line.
     """
@@ -40,6 +41,7 @@ class Field:
     required: bool
     bounds: str
     choices: tuple[str, ...]
+    optional: bool
     several: bool
     description: str
 
@@ -87,6 +89,7 @@ def _told(name: str, info: FieldInfo, schema: Mapping[str, Any], definitions: Ma
         required=required,
         bounds="; or ".join(bounds),
         choices=(*dict.fromkeys(choices), *(("none",) if optional else ())) if choices and closed else (),
+        optional=optional,
         several=several,
         description=" ".join((info.description or "").split()),
     )
