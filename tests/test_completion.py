@@ -146,7 +146,7 @@ def test_values_of_a_setting_come_with_the_default_first_and_marked(ask):
         *(f"lora.init={each}" for each in ("gaussian", "orthogonal", "olora")),
     ]
     assert in_zsh[0].startswith('_arguments \'*: :(("nuggets\\\\:noise-norm.layers=sensitivity":"default"')
-    assert fields[0].startswith("laten.ranking=\t[none] How exact scores give the best neurons: ")
+    assert fields[0].startswith("laten.ranking=\tnone: How exact scores give the best neurons: ")
 
 
 def test_a_plugin_file_named_before_is_completed_from(ask, tmp_path):

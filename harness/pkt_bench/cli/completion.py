@@ -216,7 +216,7 @@ def settings(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
     for told in describe(models[name]):
         if not equals:
             # first, for a shell cuts what is long
-            default = f"[{told.default}] " if told.default is not None else ""
+            default = f"{told.default}: " if told.default is not None else ""
             yield f"{name}.{told.name}=", f"{default}{told.description}"
         elif told.name == field:
             yield from ((f"{spelled}={each}", said) for each, said in _values(told, value))
