@@ -367,8 +367,10 @@ def controls_of(methods: list[Offer[Method]], names: tuple[str, ...], registry: 
         called = [offer for offer in theirs if _is_control_called(offer, name)]
         if not called:
             known = sorted({offer.item.name.rpartition(":")[2] for offer in theirs})
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
             raise RequestError(
-                f"none of the methods chosen has a control '{name}'."
+                f"none of the methods chosen has a control '{name}'.{hint}"
                 f"\n  Their controls: {', '.join(known) or 'none'}. All there are: pkt-bench ls controls"
             )
         found |= {offer.qualified: offer for offer in called}
@@ -717,13 +719,14 @@ def _unknown_settings(
             if name in others:
                 _check_others(request, name, others[name])
                 continue
-            # what this run leaves out is for another one, and a typo in it would be found there
-            chosen_settings(request, _method_called(name, others, registry))
+            offer = _method_called(name, others, registry)
             if name in request.assigned:
                 raise RequestError(
                     f"settings are given for '{name}', which is not among the methods of this run."
                     f"\n  Add it with --methods {name}, or leave its settings out."
                 )
+            # what this run leaves out is for another one, and a typo in it would be found there
+            chosen_settings(request, offer)
 
 
 def _check_others(request: Request, name: str, settings: type[BaseModel]) -> None:
@@ -742,9 +745,11 @@ def _method_called(name: str, others: Collection[str], registry: Registry) -> Of
         return registry.methods.get(name)
     except RequestError as error:
         near = difflib.get_close_matches(name, others, n=1, cutoff=0.6)
-        if not near:
+        first, newline, listing = str(error).partition("\n")
+        if not near or "Did you mean" in first:
             raise
-        raise RequestError(f"{error}\n  There is an executor or a tracker '{near[0]}'.") from None
+        hint = f"Did you mean '{near[0]}', an executor or a tracker?"
+        raise RequestError(f"{first} {hint}{newline}{listing}") from None
 
 
 def under_control(pair: Pair, method: Method) -> Pair:

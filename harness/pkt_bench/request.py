@@ -30,6 +30,7 @@ SLOT_BYTES = 1 << 30
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096
 
 MAX_BATCH = 4096
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
 _LISTS = (
     *("methods", "controls", "pairs", "suites", "also_score", "tasks", "track", "retry"),
     *("allow_pickle", "trust_remote_code"),
@@ -228,8 +229,10 @@ class Request(Settings):
     @classmethod
     def _device(cls, value: str) -> str:
         kind, _, index = value.partition(":")
-        if kind not in {"cpu", "cuda", "mps", "xpu"} or (index and not index.isdecimal()):
-            raise ValueError("a torch device is wanted: cpu, cuda, cuda:1, mps or xpu")
+        if kind not in _DEVICES or (index and not index.isdecimal()):
+            near = difflib.get_close_matches(kind, _DEVICES, n=1, cutoff=0.7)
+            hint = f"; did you mean '{near[0]}'?" if near and kind not in _DEVICES else ""
+            raise ValueError(f"a torch device is wanted: cpu, cuda, cuda:1, mps or xpu{hint}")
         return value
 
 
