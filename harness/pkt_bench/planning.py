@@ -417,8 +417,19 @@ def chosen_settings(request: Request, offer: Offer[Method]) -> list[BaseModel]:
         given = {name: value for fields in choice for name, value in fields.items()}
         parsed = parse_settings(called, method.settings, given)
         # a control may fix what is swept of its method: the same settings twice are one variant
-        chosen.setdefault(canonical(parsed.model_dump(mode="json")), parsed)
+        chosen.setdefault(_as_kept(called, parsed), parsed)
     return list(chosen.values())
+
+
+def _as_kept(method: str, settings: BaseModel) -> str:
+    """Settings as the JSON that is kept in rows and digested into keys."""
+    try:
+        return canonical(settings.model_dump(mode="json"))
+    except (TypeError, ValueError) as error:
+        raise UnavailableError(
+            f"the settings of {method} cannot be kept as JSON: {error}.\n  Tell its author that"
+            f" `pkt-bench plugins check {method}` says more, or leave it out."
+        ) from None
 
 
 def _called(request: Request, offer: Offer[Method]) -> str:

@@ -24,6 +24,7 @@ from pkt_bench.contract.findings import Finding, Report, Standing
 from pkt_bench.contract.ground import SAVING
 from pkt_bench.contract.trying import Attempt, Place, Planned
 from pkt_bench.domain import Method, Skip
+from pkt_bench.errors import UnavailableError
 from pkt_bench.planning import Plan
 from pkt_bench.plugins import Offer
 
@@ -85,17 +86,22 @@ class _Check:
         started = time.monotonic()
         self._tell("making pairs to try it on")
         place = trying.place_in(self._folder, self._files, pairs, suite)
-        planned = trying.planned(self._offers, place, self._folder / "first", self._assignments, self._more)
+        runnable = [offer for offer in self._offers if settled.can_be_kept(offer.item)]
+        if not runnable:
+            names = ", ".join(offer.item.name for offer in self._offers)
+            raise UnavailableError(f"the settings of {names} cannot be kept as JSON, so no cell of it can be planned.")
+        planned = trying.planned(runnable, place, self._folder / "first", self._assignments, self._more)
         self._tell(f"running {len(planned.plan.jobs)} cells")
         evidence = self._run(planned.plan)
         seconds = (time.monotonic() - started) / len(self._offers)
         skips = _by_name(planned.plan.skips)
+        cold_starts = self._cold(place, planned)
         reports = []
         for offer in self._offers:
             name = _called(offer)
             found = (
                 *said.of_words(offer),
-                *said.of_importing(self._cold(offer, place, planned)),
+                *said.of_importing(cold_starts[name]),
                 *settled.of_settings(offer.item),
                 *said.of_skips(offer.item, planned.registry.suites.get(place.suite).item, planned.pairs),
                 *said.of_estimate(offer.item, planned.registry.suites.get(place.suite).item, planned.pairs),
@@ -122,18 +128,33 @@ class _Check:
         killed = trying.killed(jobs, moments, self._folder / "killed")
         return Evidence(first, _by_key(again), _by_key(killed), moments)
 
-    def _cold(self, offer: Offer[Method], place: Place, planned: Planned) -> cold.Cold | str:
+    def _cold(self, place: Place, planned: Planned) -> Mapping[str, cold.Cold | str]:
+        """What each method's plugin loads, by a program for each plugin; in words where that program failed."""
         pair = next(iter(planned.pairs.values()), None)
-        if pair is None:
-            return "no pair is here to ask its skip of"
-        # files are always loaded, whatever the allow-list says
-        provider = "" if offer.distribution in {file.name for file in place.files} else offer.provider
         suite = planned.registry.suites.get(place.suite)
-        allowed = f"{provider},{suite.provider}"
-        try:
-            return cold.ask(allowed, _called(offer), (pair.teacher.path, pair.student.path), place.suite, place.files)
-        except RuntimeError as error:
-            return str(error)
+        plugins: dict[tuple[str, str], list[Offer[Method]]] = {}
+        for offer in self._offers:
+            plugins.setdefault((offer.distribution, offer.provider), []).append(offer)
+        found: dict[str, cold.Cold | str] = {}
+        for (distribution, provider), offers in plugins.items():
+            names = [_called(offer) for offer in offers]
+            if pair is None:
+                found |= dict.fromkeys(names, "no pair is here to ask its skip of")
+                continue
+            asked = cold.Asked(
+                providers=(f"{distribution}/{provider}", f"{suite.distribution}/{suite.provider}"),
+                methods=tuple(names),
+                # files are loaded whatever the allow-list says
+                files=tuple(str(file) for file in place.files if file.name in {distribution, suite.distribution}),
+                teacher=str(pair.teacher.path),
+                student=str(pair.student.path),
+                suite=place.suite,
+            )
+            try:
+                found |= cold.ask(asked)
+            except RuntimeError as error:
+                found |= dict.fromkeys(names, str(error))
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """The plugin file that the cells of a check load: the suite they are scored on, and how they are killed.
 
-It is copied beside the pairs. A run folder in which a file `kill-at` names a moment ends every process of a transfer
-that reaches it, as `kill -9` would: the half of a stage, or the saving of the student.
+It is copied beside the pairs. Where a run folder has orders for a cell (`work/kills/KEY/orders`, a moment for each
+attempt), its transfers end as by `kill -9` when they reach theirs: half of a stage, or the saving of the student.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +20,13 @@ from pkt_bench.testing import pico_suite
 if TYPE_CHECKING:
     from pkt_bench import TransferContext
 
-KILL_AT = "kill-at"
+ORDERS = "orders"
 SAVING = "save"
+
+
+def orders_of(out: Path, key: str) -> Path:
+    """The folder with the orders for a cell, and a mark for each that was carried out."""
+    return out / "work" / "kills" / key
 
 
 @hookimpl
@@ -29,16 +35,16 @@ def pkt_bench_suites() -> Iterable[Suite]:
     yield pico_suite(Path(__file__).parent)
 
 
-def _end() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _kill_at(moment: str) -> None:
+def _kill_at(moment: str, mark: Path) -> None:
     """Makes this process end at `moment`: half of the stage so called, its end where it tells no parts, or `save`."""
     from pkt_bench import artifacts, transfer
 
+    def end(*_: object, **__: object) -> Any:  # noqa: ANN401 - it gives nothing back, ever
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
     if moment == SAVING:
-        artifacts.save = lambda *_, **__: _end()  # type: ignore[assignment]
+        artifacts.save = end
         return
     plain = transfer.TransferContext.stage
 
@@ -48,23 +54,27 @@ def _kill_at(moment: str) -> None:
 
             def half(fraction: float) -> None:
                 if fraction >= 0.5:
-                    _end()
+                    end()
                 done(fraction)
 
             yield half if name == moment else done
             if name == moment:
-                _end()
+                end()
 
     transfer.TransferContext.stage = stage  # type: ignore[assignment,method-assign]
 
 
-def _moment() -> Any:  # noqa: ANN401 - text or None
+def _obey() -> None:
     # a cell works in RUN_DIR/work/scratch/KEY
-    parents = Path.cwd().parents
-    with contextlib.suppress(OSError, IndexError):
-        return (parents[2] / KILL_AT).read_text(encoding="utf-8")
-    return None
+    here = Path.cwd()
+    if here.parent.name != "scratch":
+        return
+    folder = orders_of(here.parents[2], here.name)
+    with contextlib.suppress(OSError):
+        orders = json.loads((folder / ORDERS).read_text(encoding="utf-8"))
+        carried_out = len(list(folder.glob("*.mark")))
+        if carried_out < len(orders):
+            _kill_at(orders[carried_out], folder / f"{carried_out}.mark")
 
 
-if (_asked := _moment()) is not None:
-    _kill_at(_asked)
+_obey()

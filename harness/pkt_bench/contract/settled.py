@@ -40,6 +40,15 @@ def of_settings(method: Method) -> Iterator[Finding]:
         )
 
 
+def can_be_kept(method: Method) -> bool:
+    """Whether its settings can be part of a row at all: without that no cell of it can be planned."""
+    try:
+        json.dumps(method.settings().model_dump(mode="json"), allow_nan=False)
+    except Exception:  # noqa: BLE001 - a stranger's class may raise anything; what, is found where it is looked at
+        return False
+    return True
+
+
 def _defects(name: str, model: type[BaseModel]) -> Iterator[str]:
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         yield f"settings is {model!r}, not a class made from pkt_bench.Settings"

@@ -204,15 +204,14 @@ def tried(jobs: Sequence[Job]) -> list[Attempt]:
 
 
 def killed(jobs: Sequence[Job], moments: Mapping[str, Sequence[str]], out: Path) -> list[Attempt]:
-    """The same cells into another run folder, killed at their `moments` (by key) as often as the harness tries.
+    """The same cells into another run folder, each killed at its `moments` (by key), one after the other.
 
-    After each moment the cells are taken up again where they were left, as by the same command given once more.
+    The harness makes another process of a cell whose process was killed, and that goes on where it was left.
     """
     moved = [replace(job, out=out) for job in jobs]
     Store(out).create()
-    for number in range(max((len(each) for each in moments.values()), default=0)):
-        for moment in sorted({each[number] for each in moments.values() if len(each) > number}):
-            (out / ground.KILL_AT).write_text(moment, encoding="utf-8")
-            tried([job for job in moved if list(moments[job.cell.key])[number : number + 1] == [moment]])
-    (out / ground.KILL_AT).unlink(missing_ok=True)
+    for key, orders in moments.items():
+        folder = ground.orders_of(out, key)
+        folder.mkdir(parents=True)
+        (folder / ground.ORDERS).write_text(json.dumps(list(orders)), encoding="utf-8")
     return tried(moved)
