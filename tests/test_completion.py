@@ -11,6 +11,7 @@ import pytest
 
 import boards
 from conftest import environment
+from pkt_bench import views as saved_views
 from pkt_bench.cli import completion
 
 BASH = shutil.which("bash")
@@ -134,6 +135,20 @@ def test_settings_and_their_values_are_offered_for_everything_that_has_some(type
 
     names = [each if isinstance(each, str) else each[0] for each in found]
     assert [name.rpartition("=")[2] if "=" in typed else name for name in names] == offered
+
+
+def test_whatever_a_plugin_offers_and_views_are_offered(tmp_path, monkeypatch):
+    monkeypatch.setenv("PKT_BENCH_HOME", str(tmp_path))
+    saved_views.save("ours", ["--sort", "mean"])
+    context = SimpleNamespace(params={})
+
+    def offered(typed):
+        return {each if isinstance(each, str) else each[0] for each in completion.anything(context, typed)}
+
+    assert offered("tin") == {"tiny"}
+    assert offered("laten:un") == {"laten:unaligned"}
+    assert {"wandb", "ray", "arithmetic", "baselines", "noise-norm"} <= offered("")
+    assert completion.views(context, "o") == [("ours", "--sort mean")]
 
 
 def test_values_of_a_setting_come_with_the_default_first_and_marked(ask):

@@ -1,9 +1,13 @@
 """Text for a setting becomes a validated value, or an error that names the setting, the value and what is allowed."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, NotRequired
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import core_schema
+from typing_extensions import TypedDict
 
 from pkt_bench import plugins
 from pkt_bench.errors import ContractError, RequestError
@@ -100,6 +104,100 @@ def test_text_is_read_by_what_the_field_takes(field, text, value):
     chosen = parse_settings("mine", Rich, {"steps": "3", field: text})
 
     assert getattr(chosen, field) == value
+
+
+class Point(TypedDict):
+    x: int
+    y: NotRequired[int | None]
+
+
+@dataclass
+class Span:
+    low: int = 0
+    high: int | None = None
+
+
+class Exact(BaseModel):
+    kind: Literal["exact"] = "exact"
+    digits: int = 3
+
+
+class Near(BaseModel):
+    kind: Literal["near"] = "near"
+    within: float | None = 0.1
+
+
+class Odd:
+    """A type that has a check and no JSON Schema, and says so in its own way."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source, handler):
+        return core_schema.no_info_plain_validator_function(lambda value: value)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema, handler):
+        raise RuntimeError("no schema of this")
+
+
+class Strange(Settings):
+    steps: int | None = None
+    point: Point = Field(default_factory=lambda: Point(x=0))
+    span: Span = Span()
+    judge: Exact | Near = Exact()
+    several: list[str] | str = "one"
+    free: dict[str, Any] = Field(default_factory=dict)
+    maybe: dict[str, int] | None = None
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("steps", "1e3", 1000),
+        ("steps", "1.5e1", 15),
+        ("point", '{"x": 1, "y": "none"}', {"x": 1, "y": None}),
+        ("span", '{"low": 1, "high": "none"}', Span(1, None)),
+        ("judge", '{"kind": "near", "within": 0.5}', Near(within=0.5)),
+        ("several", "a,b", "a,b"),
+        ("several", ["a", "b"], ["a", "b"]),
+        ("free", '{"a": [1, {"b": null}]}', {"a": [1, {"b": None}]}),
+        ("maybe", "none", None),
+        ("maybe", '{"a": "1e2"}', {"a": 100}),
+    ],
+)
+def test_stranger_types_are_read_too(field, text, value):
+    assert getattr(parse_settings("mine", Strange, {field: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"steps": "1.5e0"}, "mine.steps = '1.5e0' will not do: a whole number is wanted."),
+        ({"steps": "1e999"}, "mine.steps = '1e999' will not do: a whole number is wanted."),
+        ({"point": {"z": 1}}, "nobody knows the key 'z'.\n  Keys: x, y"),
+        ({"span": '{"hihg": 1}'}, "nobody knows the key 'hihg'. Did you mean 'high'?"),
+        ({"maybe": "[1]"}, "mine.maybe = '[1]' will not do: a table of keys is wanted."),
+    ],
+    ids=str,
+)
+def test_stranger_types_say_what_they_want(given, said):
+    with pytest.raises(RequestError) as caught:
+        parse_settings("mine", Strange, given)
+
+    assert said in str(caught.value)
+
+
+def test_a_type_without_a_schema_spoils_nothing():
+    class Holder(Settings):
+        odd: Odd = None
+        """What nobody can say."""
+        rank: int = 3
+
+    told = {field.name: field for field in describe(Holder)}
+
+    assert (told["odd"].kind, told["odd"].description) == ("anything", "What nobody can say.")
+    assert told["rank"].default == "3"
+    with pytest.raises(RequestError, match=r"mine\.rank = 'x' will not do: a whole number is wanted\."):
+        parse_settings("mine", Holder, {"rank": "x"})
 
 
 def test_what_a_file_holds_is_read_inside_its_tables_too():

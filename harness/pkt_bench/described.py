@@ -49,13 +49,21 @@ class Field:
 @functools.cache
 def describe(model: type[BaseModel]) -> tuple[Field, ...]:
     """What there is to set in `model`, field by field, in its order; for listings, pages and completion."""
-    schema = model.model_json_schema(schema_generator=LenientSchema)
+    schema = schema_of(model)
     known, definitions = schema.get("properties", {}), schema.get("$defs", {})
     told = []
     for name, info in model.model_fields.items():
         of_field: Mapping[str, Any] = next((known[key] for key in (*aliases(info), name) if key in known), {})
         told.append(_told(spelling(model, name), info, of_field, definitions))
     return tuple(told)
+
+
+def schema_of(model: type[BaseModel], **how: Any) -> dict[str, Any]:  # noqa: ANN401 - as pydantic takes them
+    """The JSON Schema of `model` as pydantic makes it; empty where a stranger's type cannot say one."""
+    try:
+        return model.model_json_schema(**{"schema_generator": LenientSchema, **how})
+    except Exception:  # noqa: BLE001 - whatever that type's own code raises
+        return {}
 
 
 class LenientSchema(GenerateJsonSchema):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pkt_bench import request
 from pkt_bench.as_typed import aliases, spellings, text_of
-from pkt_bench.described import LenientSchema
+from pkt_bench.described import LenientSchema, schema_of
 from pkt_bench.executors import BUILT_IN
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _PATHS = ("path", "file-path", "directory-path")
 def of_sweep_files(registry: Registry) -> Schema:
     """The schema of sweep files, as long as nothing but `registry` is installed."""
     models = _Models()
-    keys = request.Request.model_json_schema(schema_generator=LenientSchema)["properties"]
+    keys = schema_of(request.Request)["properties"]
     special = _special_keys(registry) | {
         "settings": _settings_of_all(registry, models),
         "sweep": _sweeps_of_all(registry, models),
@@ -118,12 +118,14 @@ class _Models:
 
 
 def _settings(model: type[BaseModel], references: str, *, keep_required: bool = False) -> Schema:
-    made = model.model_json_schema(schema_generator=_AsRead, ref_template=references)
+    made = schema_of(model, schema_generator=_AsRead, ref_template=references)
     definitions = made.get("$defs", {})
     fields = made.get("properties", {})
     properties: Schema = {}
     for key, name in spellings(model).items():
-        field = next(fields[each] for each in (*aliases(model.model_fields[name]), name) if each in fields)
+        field: Schema = next(
+            (fields[each] for each in (*aliases(model.model_fields[name]), name) if each in fields), {}
+        )
         said = {each: field[each] for each in ("description", "default", "examples") if each in field}
         if "description" in said:
             said["description"] = " ".join(said["description"].split())

@@ -108,7 +108,11 @@ def board(
     view: Annotated[
         str | None,
         typer.Option(
-            "--view", metavar="NAME", help="Options saved with pkt-bench views; flags win.", rich_help_panel=HOW
+            "--view",
+            metavar="NAME",
+            help="Options saved with pkt-bench views; flags win.",
+            autocompletion=completion.views,
+            rich_help_panel=HOW,
         ),
     ] = None,
     pivot: Annotated[

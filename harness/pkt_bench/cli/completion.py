@@ -241,6 +241,27 @@ def with_settings(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
             yield name, item.summary
 
 
+@_quiet
+def anything(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
+    """Whatever a plugin offers, and plugins by their own name."""
+    registry = _registry(ctx)
+    shelves = (registry.pairs, registry.suites, registry.controls)
+    for name, item in (*_items(registry), *((offer.item.name, offer.item) for shelf in shelves for offer in shelf)):
+        if ":" not in name or ":" in incomplete:
+            yield name, item.summary
+    yield from dict.fromkeys(provider.name for provider in registry.providers)
+
+
+@_quiet
+def views(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - the shape of a completion
+    """Saved views, with their options."""
+    import shlex
+
+    from pkt_bench import views as saved
+
+    yield from ((name, shlex.join(options)) for name, options in saved.read().items())
+
+
 FORMATS = ("table", "json", "csv", "md")
 
 
