@@ -1,5 +1,6 @@
 """Text for a setting becomes a validated value, or an error that names the setting, the value and what is allowed."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired
@@ -11,6 +12,7 @@ from typing_extensions import TypedDict
 
 from pkt_bench import plugins
 from pkt_bench.errors import ContractError, RequestError
+from pkt_bench.kept_settings import as_kept, from_kept
 from pkt_bench.settings import AdapterSettings, Settings, describe, parse_settings
 from rich_settings import Colour, Rich, Window
 
@@ -304,3 +306,67 @@ def test_the_defaults_of_everything_installed_can_be_typed():
     for model in models:
         typed = {field.name: field.default for field in describe(model)}
         assert parse_settings("each", model, typed) == model()
+
+
+def test_settings_come_back_from_a_row_as_they_were():
+    asked = {
+        "steps": 3,
+        "begin": 5,
+        "window": {"start": 1},
+        "windows": [{"end": 2}],
+        "colours": ["red", "blue"],
+        "file": "a/b",
+        "weights": {"b": 1, "a": 2},
+        "seeds": [3, 1, 2],
+        "rate": None,
+    }
+    chosen = parse_settings("mine", Rich, asked)
+
+    kept = as_kept(chosen)
+
+    assert kept["begin"] == 5
+    assert kept["seeds"] == [1, 2, 3]
+    assert from_kept(Rich, json.dumps(kept)) == chosen
+
+
+def test_what_is_kept_of_a_set_does_not_depend_on_the_process():
+    class Inner(BaseModel):
+        words: frozenset[str]
+
+    class Outer(Settings):
+        parts: tuple[Inner, ...]
+        by_name: dict[str, Inner]
+
+    words = [f"word-{number}" for number in range(20)]
+    chosen = parse_settings("mine", Outer, {"parts": [{"words": words[::-1]}], "by_name": {"a": {"words": words}}})
+
+    assert as_kept(chosen) == {"parts": [{"words": sorted(words)}], "by_name": {"a": {"words": sorted(words)}}}
+
+
+@pytest.mark.slow
+def test_a_cell_with_rich_settings_is_run_and_found_again(pkt_bench, pico, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pkt_bench import Method, Transferred, hookimpl\n"
+        "from rich_settings import Rich\n\n\n"
+        "def move(context):\n"
+        "    import torch\n\n"
+        "    with torch.no_grad():\n"
+        "        context.pair.student.lm_head.weight *= context.settings.beginning + context.settings.window.start\n"
+        "    return Transferred(context.pair.student)\n\n\n"
+        "@hookimpl\n"
+        "def pkt_bench_methods():\n"
+        "    yield Method('rich', 'a method of many settings', 'language', move, Rich)\n"
+    )
+    words = (
+        *("run", "--plugin", pico.plugin, "--plugin", tmp_path / "mine.py", "--pair", "pico", "--suite", "pico"),
+        *("--methods", "rich", "--out", tmp_path / "runs", "--json", "--set", "rich.steps=3", "--set", "rich.begin=2"),
+        *("--set", 'rich.window={"start": 1}', "--set", "rich.seeds=1,2,3", "--set", "rich.colours=red,blue"),
+    )
+
+    first = pkt_bench(*words, PYTHONHASHSEED="1")
+    second = pkt_bench("plan", *words[1:], PYTHONHASHSEED="2")
+
+    assert first.lines()[-1]["outcomes"] == {"done": 1}
+    assert [cell["state"] for cell in json.loads(second.out)["cells"]] == ["done"]

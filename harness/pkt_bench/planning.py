@@ -35,6 +35,7 @@ from pkt_bench.domain import (
 from pkt_bench.environment import library_versions
 from pkt_bench.errors import RequestError, UnavailableError
 from pkt_bench.finding import normal
+from pkt_bench.kept_settings import as_kept
 from pkt_bench.offered import BUILT_IN_EXECUTORS
 from pkt_bench.offers import Offer, Shelf, split_name
 from pkt_bench.overlap import Overlap, overlap
@@ -424,7 +425,7 @@ def chosen_settings(request: Request, offer: Offer[Method]) -> list[BaseModel]:
 def _as_kept(method: str, settings: BaseModel) -> str:
     """Settings as the JSON that is kept in rows and digested into keys."""
     try:
-        return canonical(settings.model_dump(mode="json"))
+        return canonical(as_kept(settings))
     except (TypeError, ValueError) as error:
         raise UnavailableError(
             f"the settings of {method} cannot be kept as JSON: {error}.\n  Tell its author that"
@@ -461,7 +462,7 @@ def _grid(request: Request, name: str) -> list[dict[str, Any]]:
 
 def _variations(variants: list[BaseModel]) -> list[str]:
     """In what each variant differs from the others, as people read it: `rank=8 layers=random`."""
-    dumps = [variant.model_dump(mode="json") for variant in variants]
+    dumps = [as_kept(variant) for variant in variants]
     differing = [name for name in dumps[0] if any(dump[name] != dumps[0][name] for dump in dumps)]
     return [" ".join(f"{name}={_plain(dump[name])}" for name in differing) for dump in dumps]
 
@@ -585,7 +586,7 @@ def _cell(
     knobs: Knobs,
 ) -> Cell:
     method = offer.item
-    chosen = settings.model_dump(mode="json")
+    chosen = as_kept(settings)
     identity = {
         "harness": harness_digest(),
         "method": {
