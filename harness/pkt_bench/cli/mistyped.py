@@ -27,9 +27,10 @@ def usage(error: Any) -> str:  # noqa: ANN401 - an error of the library below ty
     """What is wrong with the words of a command, and what was perhaps meant."""
     said, command = str(error.format_message()), getattr(getattr(error, "ctx", None), "command", None)
     if (option := getattr(error, "option_name", "")) and type(error).__name__ == "NoSuchOption":
-        there_are = [each for parameter in getattr(command, "params", ()) for each in parameter.opts]
-        near = difflib.get_close_matches(option.replace("_", "-"), ["--help", *there_are], n=1, cutoff=0.6)
-        return f"No such option: {option}." + (f" Did you mean '{near[0]}'?" if near else "")
+        there_are = ["--help", *(each for parameter in getattr(command, "params", ()) for each in parameter.opts)]
+        by_word = {each.lstrip("-"): each for each in there_are}
+        near = difflib.get_close_matches(option.lstrip("-").replace("_", "-"), by_word, n=1, cutoff=0.65)
+        return f"No such option: {option}." + (f" Did you mean '{by_word[near[0]]}'?" if near else "")
     commands = [name for name, each in getattr(command, "commands", {}).items() if not each.hidden]
     if said.startswith("No such command") and "Did you mean" not in said and len(commands) <= _FEW:
         return f"{said}\n  Commands: {', '.join(commands)}"
