@@ -296,18 +296,21 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RequestError(f"{path} holds a value that cannot be read: {error}.") from None
     if not isinstance(values, dict):
         raise RequestError(f"{path} holds a {type(values).__name__}; a sweep file is a table of keys.")
-    # where an editor finds the schema of the file: no part of the request
-    values.pop("$schema", None)
-    known = KEYS
+    if isinstance(values.get("$schema"), str):
+        # where an editor finds the schema of the file: no part of the request
+        del values["$schema"]
+    _refuse_strange(path, [key for key in values if key not in KEYS])
+    return values
+
+
+def _refuse_strange(path: Path, strange: Sequence[object]) -> None:
     unknown = []
-    strange = [key for key in values if key not in known]
     for key in strange[:MOST_SAID]:
-        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.5)
         unknown.append(f"{path}: nobody knows the key '{key}'." + (f" Did you mean '{near[0]}'?" if near else ""))
     if unknown:
         more = f"\n  And {len(strange) - MOST_SAID} more." if len(strange) > MOST_SAID else ""
-        raise RequestError(together(unknown) + f"{more}\n  Keys: {', '.join(known)}")
-    return values
+        raise RequestError(together(unknown) + f"{more}\n  Keys: {', '.join(KEYS)}")
 
 
 class _OnceLoader(yaml.SafeLoader):
