@@ -23,6 +23,7 @@ LIGHT = [
     ["ls", "runs", RECORDED],
     ["cache", "ls", RECORDED],
     ["plugins", "list"],
+    ["schema"],
     ["plan"],
 ]
 

@@ -5,11 +5,14 @@ import resource
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 import boards
 from conftest import environment
+from pkt_bench import views as saved_views
+from pkt_bench.cli import completion
 
 BASH = shutil.which("bash")
 
@@ -66,6 +69,11 @@ def ask(place):
         (("run", "--executor", "pro"), ["process"]),
         (("run", "--track", "wan"), ["wandb"]),
         (("run", "--set", "pissa.ra"), ["pissa.rank="]),
+        (("run", "--set", "lora.init", "="), ["kaiming", "gaussian", "orthogonal", "olora"]),
+        (("run", "--set", "=", "lora.init", "=", "ol"), ["olora"]),
+        (("run", "--set", "nuggets", ":", "noise-spectrum.split", "=", "s"), ["sqrt"]),
+        (("run", "--budget", "tokens", "=", "1e6", "--methods", "=", "nug"), ["nuggets"]),
+        (("schema", "nuggets", ":", "noise-s"), ["noise-spectrum"]),
         (("run", "--retry", "failed,time"), ["failed,timeout"]),
         (("ls", "runs", "r"), ["runs"]),
         (("ls", "runs", "old/"), ["old/runs-2"]),
@@ -102,17 +110,73 @@ def test_zsh_and_fish_are_offered_whole_names(ask):
     assert with_help[0].split("\t")[1]
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("pis", ["pissa."]),
+        ("pissa.ra", ["pissa.rank="]),
+        ("lora.alpha=", ["none"]),
+        ("lora.rank=", ["16"]),
+        ("lora.rank=8", []),
+        ("laten.stream=", ["none", "true", "false"]),
+        ("lora.modules=q_proj,v_", ["q_proj,v_proj"]),
+        ("lora.modules=q_proj,q", []),
+        ("nuggets:noise-spectrum.spl", ["nuggets:noise-spectrum.split="]),
+        ("pkt-bench/lora.init=gau", ["gaussian"]),
+        ("pkt-bench/pis", ["pkt-bench/pissa."]),
+        ("wandb.mode=of", ["offline"]),
+        ("ray.retries=", ["2"]),
+        ("lora.nothing=", []),
+        ("nobody.rank=", []),
+    ],
+)
+def test_settings_and_their_values_are_offered_for_everything_that_has_some(typed, offered):
+    found = completion.settings(SimpleNamespace(params={}), typed)
+
+    names = [each if isinstance(each, str) else each[0] for each in found]
+    assert [name.rpartition("=")[2] if "=" in typed else name for name in names] == offered
+
+
+def test_whatever_a_plugin_offers_and_views_are_offered(tmp_path, monkeypatch):
+    monkeypatch.setenv("PKT_BENCH_HOME", str(tmp_path))
+    saved_views.save("ours", ["--sort", "mean"])
+    context = SimpleNamespace(params={})
+
+    def offered(typed):
+        return {each if isinstance(each, str) else each[0] for each in completion.anything(context, typed)}
+
+    assert offered("tin") == {"tiny"}
+    assert offered("laten:un") == {"laten:unaligned"}
+    assert {"wandb", "ray", "arithmetic", "baselines", "noise-norm"} <= offered("")
+    assert completion.views(context, "o") == [("ours", "--sort mean")]
+
+
+def test_values_of_a_setting_come_with_the_default_first_and_marked(ask):
+    in_fish = ask("run", "--set", "lora.init=", shell="fish")
+    in_zsh = ask("run", "--set", "nuggets:noise-norm.layers=", shell="zsh")
+    fields = ask("run", "--set", "laten.rank", shell="fish")
+
+    assert in_fish == [
+        "lora.init=kaiming\tdefault",
+        *(f"lora.init={each}" for each in ("gaussian", "orthogonal", "olora")),
+    ]
+    assert in_zsh[0].startswith('_arguments \'*: :(("nuggets\\\\:noise-norm.layers=sensitivity":"default"')
+    assert fields[0].startswith("laten.ranking=\tnone: How exact scores give the best neurons: ")
+
+
 def test_a_plugin_file_named_before_is_completed_from(ask, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
         "from pkt_bench import Method, Settings, hookimpl\n"
         "print('loading')\n"
-        "class Mine(Settings):\n    depth: int = 1\n"
+        "class Mine(Settings):\n    depth: int = 1\n    kinds: tuple[bool, ...] = ()\n    least: int\n"
         "@hookimpl\ndef pkt_bench_methods():\n    yield Method('mine', 'my method', 'language', print, Mine)\n"
     )
 
     assert ask("run", "--plugin", str(plugin), "--methods", "mi") == ["mine"]
-    assert ask("run", "--plugin", str(plugin), "--set", "mine.") == ["mine.depth="]
+    assert ask("run", "--plugin", str(plugin), "--set", "mine.") == [*("mine.depth=", "mine.kinds=", "mine.least=")]
+    assert ask("run", "--plugin", str(plugin), "--set", "mine.kinds", "=", "true,") == ["true,false"]
+    assert ask("run", "--plugin", str(plugin), "--set", "mine.least", "=") == []
 
 
 def test_broken_things_are_passed_over_in_silence(ask, tmp_path):
@@ -138,6 +202,8 @@ def test_the_script_that_is_installed_works_in_a_real_bash(place, tmp_path):
     script = (
         'eval "$(pkt-bench --show-completion bash)"; complete -p pkt-bench\n'
         "COMP_WORDS=(pkt-bench compare runs :: lora-co); COMP_CWORD=4; _pkt_bench_completion pkt-bench\n"
+        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+        "COMP_WORDS=(pkt-bench run --set lora.init = o); COMP_CWORD=5; _pkt_bench_completion pkt-bench\n"
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
 
@@ -153,6 +219,7 @@ def test_the_script_that_is_installed_works_in_a_real_bash(place, tmp_path):
     assert done.stdout.splitlines() == [
         "complete -o default -F _pkt_bench_completion pkt-bench",
         *(f"lora-code-{seed}" for seed in boards.SEEDS),
+        *("orthogonal", "olora"),
     ]
 
 

@@ -1,16 +1,20 @@
 """Text for a setting becomes a validated value, or an error that names the setting, the value and what is allowed."""
 
-import enum
-from collections.abc import Callable
+import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal, NotRequired
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import core_schema
+from typing_extensions import TypedDict
 
 from pkt_bench import plugins
 from pkt_bench.errors import ContractError, RequestError
+from pkt_bench.kept_settings import as_kept, from_kept
 from pkt_bench.settings import AdapterSettings, Settings, describe, parse_settings
+from rich_settings import Colour, Rich, Window
 
 
 def test_text_is_read_as_the_field_s_type():
@@ -44,37 +48,6 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(given, phrases):
 def test_a_scaling_of_one_is_the_default_whatever_the_rank():
     assert AdapterSettings(rank=4).scaling == 1.0
     assert AdapterSettings(rank=4, alpha=8).scaling == 2.0
-
-
-class Colour(enum.Enum):
-    RED = "red"
-    BLUE = "blue"
-
-
-class Window(BaseModel):
-    start: int = 0
-    end: int = 8
-
-
-class Rich(Settings):
-    """One field of every kind that a plugin may have."""
-
-    steps: int = Field(ge=1, le=9)
-    """How many
-    steps."""
-    batch: int | Literal["auto"] = "auto"
-    rate: Annotated[float, Field(gt=0, lt=1)] | None = None
-    betas: tuple[float, float] = (0.9, 0.999)
-    colours: tuple[Colour, ...] = Field(default=(Colour.RED,), min_length=1)
-    depth: Literal[1, 2, 4] | None = None
-    log: bool = False
-    file: Path | None = None
-    window: Window = Window()
-    windows: tuple[Window, ...] = ()
-    weights: dict[str, float] = Field(default_factory=dict)
-    beginning: int = Field(default=0, alias="begin")
-    seeds: frozenset[int] = frozenset({7})
-    hook: Callable[[], None] | None = None
 
 
 def test_every_field_of_a_settings_class_is_described_in_words():
@@ -135,6 +108,100 @@ def test_text_is_read_by_what_the_field_takes(field, text, value):
     assert getattr(chosen, field) == value
 
 
+class Point(TypedDict):
+    x: int
+    y: NotRequired[int | None]
+
+
+@dataclass
+class Span:
+    low: int = 0
+    high: int | None = None
+
+
+class Exact(BaseModel):
+    kind: Literal["exact"] = "exact"
+    digits: int = 3
+
+
+class Near(BaseModel):
+    kind: Literal["near"] = "near"
+    within: float | None = 0.1
+
+
+class Odd:
+    """A type that has a check and no JSON Schema, and says so in its own way."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source, handler):
+        return core_schema.no_info_plain_validator_function(lambda value: value)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema, handler):
+        raise RuntimeError("no schema of this")
+
+
+class Strange(Settings):
+    steps: int | None = None
+    point: Point = Field(default_factory=lambda: Point(x=0))
+    span: Span = Span()
+    judge: Exact | Near = Exact()
+    several: list[str] | str = "one"
+    free: dict[str, Any] = Field(default_factory=dict)
+    maybe: dict[str, int] | None = None
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("steps", "1e3", 1000),
+        ("steps", "1.5e1", 15),
+        ("point", '{"x": 1, "y": "none"}', {"x": 1, "y": None}),
+        ("span", '{"low": 1, "high": "none"}', Span(1, None)),
+        ("judge", '{"kind": "near", "within": 0.5}', Near(within=0.5)),
+        ("several", "a,b", "a,b"),
+        ("several", ["a", "b"], ["a", "b"]),
+        ("free", '{"a": [1, {"b": null}]}', {"a": [1, {"b": None}]}),
+        ("maybe", "none", None),
+        ("maybe", '{"a": "1e2"}', {"a": 100}),
+    ],
+)
+def test_stranger_types_are_read_too(field, text, value):
+    assert getattr(parse_settings("mine", Strange, {field: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"steps": "1.5e0"}, "mine.steps = '1.5e0' will not do: a whole number is wanted."),
+        ({"steps": "1e999"}, "mine.steps = '1e999' will not do: a whole number is wanted."),
+        ({"point": {"z": 1}}, "nobody knows the key 'z'.\n  Keys: x, y"),
+        ({"span": '{"hihg": 1}'}, "nobody knows the key 'hihg'. Did you mean 'high'?"),
+        ({"maybe": "[1]"}, "mine.maybe = '[1]' will not do: a table of keys is wanted."),
+    ],
+    ids=str,
+)
+def test_stranger_types_say_what_they_want(given, said):
+    with pytest.raises(RequestError) as caught:
+        parse_settings("mine", Strange, given)
+
+    assert said in str(caught.value)
+
+
+def test_a_type_without_a_schema_spoils_nothing():
+    class Holder(Settings):
+        odd: Odd = None
+        """What nobody can say."""
+        rank: int = 3
+
+    told = {field.name: field for field in describe(Holder)}
+
+    assert (told["odd"].kind, told["odd"].description) == ("anything", "What nobody can say.")
+    assert told["rank"].default == "3"
+    with pytest.raises(RequestError, match=r"mine\.rank = 'x' will not do: a whole number is wanted\."):
+        parse_settings("mine", Holder, {"rank": "x"})
+
+
 def test_what_a_file_holds_is_read_inside_its_tables_too():
     class Inner(BaseModel):
         most: int | None = 3
@@ -153,6 +220,8 @@ def test_what_a_file_holds_is_read_inside_its_tables_too():
     [
         ({}, "mine.steps has to be given.\n  Set it with --set mine.steps=VALUE"),
         ({"steps": True}, "mine.steps = True will not do: a whole number is wanted."),
+        ({"batch": True}, "mine.batch = True will not do: a whole number or auto is wanted."),
+        ({"depth": True}, "mine.depth = True will not do: one of 1, 2, 4 is wanted."),
         ({"batch": "aut"}, "mine.batch = 'aut' will not do: a whole number or auto is wanted. Did you mean 'auto'?"),
         ({"colours": "red,bleu"}, "mine.colours = 'red,bleu' will not do: one of red, blue is wanted. Did you mean 'b"),
         ({"depth": "3"}, "mine.depth = '3' will not do: one of 1, 2, 4 is wanted."),
@@ -237,3 +306,67 @@ def test_the_defaults_of_everything_installed_can_be_typed():
     for model in models:
         typed = {field.name: field.default for field in describe(model)}
         assert parse_settings("each", model, typed) == model()
+
+
+def test_settings_come_back_from_a_row_as_they_were():
+    asked = {
+        "steps": 3,
+        "begin": 5,
+        "window": {"start": 1},
+        "windows": [{"end": 2}],
+        "colours": ["red", "blue"],
+        "file": "a/b",
+        "weights": {"b": 1, "a": 2},
+        "seeds": [3, 1, 2],
+        "rate": None,
+    }
+    chosen = parse_settings("mine", Rich, asked)
+
+    kept = as_kept(chosen)
+
+    assert kept["begin"] == 5
+    assert kept["seeds"] == [1, 2, 3]
+    assert from_kept(Rich, json.dumps(kept)) == chosen
+
+
+def test_what_is_kept_of_a_set_does_not_depend_on_the_process():
+    class Inner(BaseModel):
+        words: frozenset[str]
+
+    class Outer(Settings):
+        parts: tuple[Inner, ...]
+        by_name: dict[str, Inner]
+
+    words = [f"word-{number}" for number in range(20)]
+    chosen = parse_settings("mine", Outer, {"parts": [{"words": words[::-1]}], "by_name": {"a": {"words": words}}})
+
+    assert as_kept(chosen) == {"parts": [{"words": sorted(words)}], "by_name": {"a": {"words": sorted(words)}}}
+
+
+@pytest.mark.slow
+def test_a_cell_with_rich_settings_is_run_and_found_again(pkt_bench, pico, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pkt_bench import Method, Transferred, hookimpl\n"
+        "from rich_settings import Rich\n\n\n"
+        "def move(context):\n"
+        "    import torch\n\n"
+        "    with torch.no_grad():\n"
+        "        context.pair.student.lm_head.weight *= context.settings.beginning + context.settings.window.start\n"
+        "    return Transferred(context.pair.student)\n\n\n"
+        "@hookimpl\n"
+        "def pkt_bench_methods():\n"
+        "    yield Method('rich', 'a method of many settings', 'language', move, Rich)\n"
+    )
+    words = (
+        *("run", "--plugin", pico.plugin, "--plugin", tmp_path / "mine.py", "--pair", "pico", "--suite", "pico"),
+        *("--methods", "rich", "--out", tmp_path / "runs", "--json", "--set", "rich.steps=3", "--set", "rich.begin=2"),
+        *("--set", 'rich.window={"start": 1}', "--set", "rich.seeds=1,2,3", "--set", "rich.colours=red,blue"),
+    )
+
+    first = pkt_bench(*words, PYTHONHASHSEED="1")
+    second = pkt_bench("plan", *words[1:], PYTHONHASHSEED="2")
+
+    assert first.lines()[-1]["outcomes"] == {"done": 1}
+    assert [cell["state"] for cell in json.loads(second.out)["cells"]] == ["done"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,22 +42,23 @@ def read(value: object, kind: Any, where: Where = ()) -> object:  # noqa: ANN401
     """
     kind = _bare(kind)
     if get_origin(kind) in (Union, types.UnionType):
-        return _read_one_of(value, [_bare(each) for each in get_args(kind)], where)
+        kinds = [_bare(each) for each in get_args(kind)]
+        others = [each for each in kinds if each is not type(None)]
+        if isinstance(value, bool) and all(map(_is_no_place_for_bool, others)):
+            raise UnreadableError(where, value, " or ".join(map(_wanted, others)).replace(" is wanted or", " or"))
+        return _read_one_of(value, kinds, where)
+    if isinstance(value, bool) and _is_no_place_for_bool(kind):
+        raise UnreadableError(where, value, _wanted(kind))
     if get_origin(kind) is Literal or _is_a(kind, Enum):
-        return next((each for each in _values(kind) if text_of(each) == value), value)
-    if isinstance(value, bool) and kind in (int, float):
-        # pydantic takes true for 1
-        raise UnreadableError(where, value, f"a {'whole ' if kind is int else ''}number is wanted")
+        meant: list[object] = [each for each in _values(kind) if text_of(each) == value]
+        return meant[0] if meant else value
     if isinstance(value, str):
-        if _is_table(kind) or (_is_list(kind) and value.lstrip().startswith("[")):
-            value = _from_json(value, where)
-        elif _is_list(kind):
-            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        value = _read_text(value, kind, where)
     if isinstance(value, Mapping) and _is_table(kind):
         return _read_table(value, kind, where)
     if isinstance(value, list | tuple) and _is_list(kind):
-        kinds = _of_items(kind)
-        items = [read(each, next(kinds), (*where, at)) for at, each in enumerate(value)]
+        inner = _of_items(kind)
+        items = [read(each, next(inner), (*where, at)) for at, each in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
     return value
 
@@ -123,15 +126,29 @@ def _read_one_of(value: object, kinds: list[Any], where: Where) -> object:
     lists, tables = [kind for kind in others if _is_list(kind)], [kind for kind in others if _is_table(kind)]
     plain = [kind for kind in others if kind not in lists and kind not in tables]
     if isinstance(value, str):
-        if any(_takes(kind, value) for kind in plain):
-            return value
-        likely = tables if value.lstrip().startswith("{") or not lists else lists
-    elif isinstance(value, bool):
-        likely = plain[:1] if all(kind in (int, float) for kind in plain) else []
+        for kind in plain:
+            meant = read(value, kind, where)
+            if _takes(kind, meant):
+                return meant
+        if (lists or tables) and value.lstrip().startswith(("{", "[")):
+            return _read_one_of(_from_json(value, where), kinds, where)
+        likely = lists or tables
     else:
         likely = tables if isinstance(value, Mapping) else lists if isinstance(value, list | tuple) else []
     # where several would do, pydantic finds out which
     return read(value, likely[0], where) if len(likely) == 1 else value
+
+
+def _is_no_place_for_bool(kind: Any) -> bool:  # noqa: ANN401 - an annotation
+    """Whether it takes numbers or words: to Python true is 1, and pydantic lets it pass for that."""
+    values = _values(kind)
+    return kind in (int, float) or (bool(values) and not any(isinstance(each, bool) for each in values))
+
+
+def _wanted(kind: Any) -> str:  # noqa: ANN401 - an annotation
+    if values := _values(kind):
+        return f"{'one of ' * (len(values) > 1)}{', '.join(map(text_of, values))} is wanted"
+    return f"a {'whole ' * (kind is int)}number is wanted"
 
 
 def _takes(kind: Any, value: object) -> bool:  # noqa: ANN401 - an annotation
@@ -161,8 +178,29 @@ def _fields(kind: Any) -> tuple[dict[str, str] | None, dict[str, Any]]:  # noqa:
         known = spellings(kind)
         kinds = {key: kind.model_fields[name].annotation for key, name in known.items()}
         return (None if kind.model_config.get("extra") == "allow" else known), kinds
-    hints = typing.get_type_hints(kind, include_extras=True)
+    try:
+        hints = typing.get_type_hints(kind)
+    except NameError:
+        # a class inside a function, of types that have no name outside of it
+        return None, {}
     return {name: name for name in hints}, hints
+
+
+def _read_text(text: str, kind: Any, where: Where) -> object:  # noqa: ANN401 - an annotation
+    if kind is int:
+        return _whole(text)
+    if _is_table(kind) or (_is_list(kind) and text.lstrip().startswith("[")):
+        return _from_json(text, where)
+    if _is_list(kind):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
+
+
+def _whole(text: str) -> object:
+    """1e6 is a whole number, as it is in a file; what is none stays."""
+    if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?[eE][-+]?[0-9]+", text.strip()) and float(text).is_integer():
+        return int(decimal.Decimal(text.strip()))
+    return text
 
 
 def _from_json(text: str, where: Where) -> object:

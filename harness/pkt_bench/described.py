@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class Field:
         bounds: in words, empty where there are none: `at least 1, at most 100`, `each above 0 and at most 1`.
         choices: the values it takes, or each of a list takes, where they are few and known, as typed; `none` among them
             where it may be unset.
+        optional: whether it may be unset, typed `none`.
         several: whether it takes a list, written with commas.
         description: the field's docstring as one line.
     """
@@ -39,13 +41,15 @@ class Field:
     required: bool
     bounds: str
     choices: tuple[str, ...]
+    optional: bool
     several: bool
     description: str
 
 
+@functools.cache
 def describe(model: type[BaseModel]) -> tuple[Field, ...]:
     """What there is to set in `model`, field by field, in its order; for listings, pages and completion."""
-    schema = model.model_json_schema(schema_generator=_Lenient)
+    schema = schema_of(model)
     known, definitions = schema.get("properties", {}), schema.get("$defs", {})
     told = []
     for name, info in model.model_fields.items():
@@ -54,12 +58,21 @@ def describe(model: type[BaseModel]) -> tuple[Field, ...]:
     return tuple(told)
 
 
-class _Lenient(GenerateJsonSchema):
+def schema_of(model: type[BaseModel], **how: Any) -> dict[str, Any]:  # noqa: ANN401 - as pydantic takes them
+    """The JSON Schema of `model` as pydantic makes it; empty where a stranger's type cannot say one."""
+    try:
+        return model.model_json_schema(**{"schema_generator": LenientSchema, **how})
+    except Exception:  # noqa: BLE001 - whatever that type's own code raises
+        return {}
+
+
+class LenientSchema(GenerateJsonSchema):
     """Schemas of fields of any type: of one that JSON cannot say nothing is known, and the others stay."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default", "skipped-discriminator"}  # noqa: RUF012
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:  # noqa: ANN401, ARG002
+        """Nothing is known of it."""
         return {}
 
 
@@ -84,6 +97,7 @@ def _told(name: str, info: FieldInfo, schema: Mapping[str, Any], definitions: Ma
         required=required,
         bounds="; or ".join(bounds),
         choices=(*dict.fromkeys(choices), *(("none",) if optional else ())) if choices and closed else (),
+        optional=optional,
         several=several,
         description=" ".join((info.description or "").split()),
     )

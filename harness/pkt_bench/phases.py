@@ -46,6 +46,7 @@ from pkt_bench.handover import (
     work_of,
     write_scored,
 )
+from pkt_bench.kept_settings import from_kept
 from pkt_bench.stages import StageCache
 from pkt_bench.transfer import Ledger, Report, TransferContext, Transferred
 
@@ -183,7 +184,7 @@ def transfer(job: Job, means: Means) -> Ended:
     context = TransferContext(
         pair=loaded,
         suite=suite,
-        settings=method.settings.model_validate_json(job.cell.settings),
+        settings=from_kept(method.settings, job.cell.settings),
         seed=job.cell.seed,
         device=knobs.device,
         cache=StageCache(job.out / "stages"),

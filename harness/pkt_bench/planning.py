@@ -35,6 +35,7 @@ from pkt_bench.domain import (
 from pkt_bench.environment import library_versions
 from pkt_bench.errors import RequestError, UnavailableError
 from pkt_bench.finding import normal
+from pkt_bench.kept_settings import as_kept
 from pkt_bench.offered import BUILT_IN_EXECUTORS
 from pkt_bench.offers import Offer, Shelf, split_name
 from pkt_bench.overlap import Overlap, overlap
@@ -367,8 +368,10 @@ def controls_of(methods: list[Offer[Method]], names: tuple[str, ...], registry: 
         called = [offer for offer in theirs if _is_control_called(offer, name)]
         if not called:
             known = sorted({offer.item.name.rpartition(":")[2] for offer in theirs})
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
             raise RequestError(
-                f"none of the methods chosen has a control '{name}'."
+                f"none of the methods chosen has a control '{name}'.{hint}"
                 f"\n  Their controls: {', '.join(known) or 'none'}. All there are: pkt-bench ls controls"
             )
         found |= {offer.qualified: offer for offer in called}
@@ -422,7 +425,7 @@ def chosen_settings(request: Request, offer: Offer[Method]) -> list[BaseModel]:
 def _as_kept(method: str, settings: BaseModel) -> str:
     """Settings as the JSON that is kept in rows and digested into keys."""
     try:
-        return canonical(settings.model_dump(mode="json"))
+        return canonical(as_kept(settings))
     except (TypeError, ValueError) as error:
         raise UnavailableError(
             f"the settings of {method} cannot be kept as JSON: {error}.\n  Tell its author that"
@@ -459,7 +462,7 @@ def _grid(request: Request, name: str) -> list[dict[str, Any]]:
 
 def _variations(variants: list[BaseModel]) -> list[str]:
     """In what each variant differs from the others, as people read it: `rank=8 layers=random`."""
-    dumps = [variant.model_dump(mode="json") for variant in variants]
+    dumps = [as_kept(variant) for variant in variants]
     differing = [name for name in dumps[0] if any(dump[name] != dumps[0][name] for dump in dumps)]
     return [" ".join(f"{name}={_plain(dump[name])}" for name in differing) for dump in dumps]
 
@@ -583,7 +586,7 @@ def _cell(
     knobs: Knobs,
 ) -> Cell:
     method = offer.item
-    chosen = settings.model_dump(mode="json")
+    chosen = as_kept(settings)
     identity = {
         "harness": harness_digest(),
         "method": {
@@ -728,13 +731,14 @@ def _unknown_settings(
             if name in others:
                 _check_others(request, name, others[name])
                 continue
-            # what this run leaves out is for another one, and a typo in it would be found there
-            chosen_settings(request, _method_called(name, others, registry))
+            offer = _method_called(name, others, registry)
             if name in request.assigned:
                 raise RequestError(
                     f"settings are given for '{name}', which is not among the methods of this run."
                     f"\n  Add it with --methods {name}, or leave its settings out."
                 )
+            # what this run leaves out is for another one, and a typo in it would be found there
+            chosen_settings(request, offer)
 
 
 def _check_others(request: Request, name: str, settings: type[BaseModel]) -> None:
@@ -753,9 +757,11 @@ def _method_called(name: str, others: Collection[str], registry: Registry) -> Of
         return registry.methods.get(name)
     except RequestError as error:
         near = difflib.get_close_matches(name, others, n=1, cutoff=0.6)
-        if not near:
+        first, newline, listing = str(error).partition("\n")
+        if not near or "Did you mean" in first:
             raise
-        raise RequestError(f"{error}\n  There is an executor or a tracker '{near[0]}'.") from None
+        hint = f"Did you mean '{near[0]}', an executor or a tracker?"
+        raise RequestError(f"{first} {hint}{newline}{listing}") from None
 
 
 def under_control(pair: Pair, method: Method) -> Pair:

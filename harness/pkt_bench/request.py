@@ -30,6 +30,7 @@ SLOT_BYTES = 1 << 30
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096
 
 MAX_BATCH = 4096
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
 _LISTS = (
     *("methods", "controls", "pairs", "suites", "also_score", "tasks", "track", "retry"),
     *("allow_pickle", "trust_remote_code"),
@@ -228,9 +229,15 @@ class Request(Settings):
     @classmethod
     def _device(cls, value: str) -> str:
         kind, _, index = value.partition(":")
-        if kind not in {"cpu", "cuda", "mps", "xpu"} or (index and not index.isdecimal()):
-            raise ValueError("a torch device is wanted: cpu, cuda, cuda:1, mps or xpu")
+        if kind not in _DEVICES or (index and not index.isdecimal()):
+            near = difflib.get_close_matches(kind, _DEVICES, n=1, cutoff=0.7)
+            hint = f"; did you mean '{near[0]}'?" if near and kind not in _DEVICES else ""
+            raise ValueError(f"a torch device is wanted: cpu, cuda, cuda:1, mps or xpu{hint}")
         return value
+
+
+KEYS = tuple(name for name in Request.model_fields if name != "assigned")
+"""What may stand in a sweep file."""
 
 
 def build(flags: Mapping[str, Any], config: Path | None, assignments: Sequence[str] = ()) -> Request:
@@ -289,16 +296,21 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RequestError(f"{path} holds a value that cannot be read: {error}.") from None
     if not isinstance(values, dict):
         raise RequestError(f"{path} holds a {type(values).__name__}; a sweep file is a table of keys.")
-    known = [name for name in Request.model_fields if name != "assigned"]
+    if isinstance(values.get("$schema"), str):
+        # where an editor finds the schema of the file: no part of the request
+        del values["$schema"]
+    _refuse_strange(path, [key for key in values if key not in KEYS])
+    return values
+
+
+def _refuse_strange(path: Path, strange: Sequence[object]) -> None:
     unknown = []
-    strange = [key for key in values if key not in known]
     for key in strange[:MOST_SAID]:
-        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.5)
         unknown.append(f"{path}: nobody knows the key '{key}'." + (f" Did you mean '{near[0]}'?" if near else ""))
     if unknown:
         more = f"\n  And {len(strange) - MOST_SAID} more." if len(strange) > MOST_SAID else ""
-        raise RequestError(together(unknown) + f"{more}\n  Keys: {', '.join(known)}")
-    return values
+        raise RequestError(together(unknown) + f"{more}\n  Keys: {', '.join(KEYS)}")
 
 
 class _OnceLoader(yaml.SafeLoader):

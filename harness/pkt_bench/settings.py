@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from pkt_bench.as_typed import UnreadableError, read, spellings
+from pkt_bench.as_typed import UnreadableError, read, spelling, spellings
 from pkt_bench.described import Field, describe
 from pkt_bench.errors import ContractError, RequestError
 
@@ -134,8 +134,10 @@ def _names(method: str, model: type[BaseModel], given: Mapping[str, Any]) -> lis
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+            if name in model.model_fields:
+                near = [spelling(model, name)]
             hint = f" Did you mean '{method}.{near[0]}'?" if near else ""
-            listing = ", ".join(shown) if shown else "none: this method has no settings"
+            listing = ", ".join(shown) if shown else "none: there is nothing to set"
             lines.append(f"{method} has no setting '{name}'.{hint}\n  Settings: {listing}")
     spelled: dict[str, list[str]] = {}
     for name in given:

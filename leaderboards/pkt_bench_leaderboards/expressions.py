@@ -79,6 +79,10 @@ class Expression:
         """
         return self._root.mask(table)
 
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Columns, each with a text that it is asked to equal: to say so where none of a table does."""
+        yield from _texts(self._root)
+
 
 def parse(text: str, columns: Collection[str] | Mapping[str, str]) -> Expression:
     """Reads an expression about `columns`; a mapping also says the kind of each, as `schema.Field.kind` does.
@@ -287,6 +291,19 @@ class Junction(Predicate):
 
         join = pc.and_kleene if self.every else pc.or_kleene
         return functools.reduce(join, [part.mask(table) for part in self.parts])
+
+
+def _texts(asked: Predicate) -> Iterator[tuple[str, str]]:
+    if isinstance(asked, Not):
+        yield from _texts(asked.part)
+    elif isinstance(asked, Junction):
+        for part in asked.parts:
+            yield from _texts(part)
+    elif isinstance(asked, Within) or (isinstance(asked, Compare) and asked.sign in {"==", "!="}):
+        sides = (asked.value, *asked.options) if isinstance(asked, Within) else (asked.left, asked.right)
+        fields = [side.column for side in sides if isinstance(side, Field) and not side.path]
+        texts = [side.value for side in sides if isinstance(side, Literal) and isinstance(side.value, str)]
+        yield from ((field, text) for field in fields for text in texts)
 
 
 def _any(found: Iterator[bool | None]) -> bool | None:

@@ -362,6 +362,81 @@ def _(place):
     return ["rnu"]
 
 
+@case("unknown command of a small group")
+def _(place):
+    return ["cache", "gs"]
+
+
+@case("schema of nobody")
+def _(place):
+    return ["schema", "scael", "--plugin", "pico_plugin.py"]
+
+
+@case("control misspelt")
+def _(place):
+    control = "Control('still-life', 'nothing moves', of=('scale',), settings={'factor': 1.0})"
+    offered = place.plugin(f"@hookimpl\ndef pkt_bench_controls():\n    yield {control}\n")
+    return given(*offered, "--controls", "still-live")
+
+
+RICH = """
+import typing
+import pydantic
+
+
+class Window(pydantic.BaseModel):
+    start: int = 0
+    end: int = 8
+
+
+class Rich(Settings):
+    window: Window = Window()
+    \"\"\"Where to look.\"\"\"
+    depth: typing.Literal[1, 2] | None = None
+    batch: int | typing.Literal["auto"] = "auto"
+    names: tuple[typing.Literal["red", "blue"], ...] = ("red",)
+    least: int = pydantic.Field(default=1, alias="min")
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self):
+        if self.window.start > self.window.end:
+            raise ValueError("a window ends after it starts")
+        return self
+
+
+@hookimpl
+def pkt_bench_methods():
+    yield Method("rich", "a method of many settings", "language", print, Rich)
+"""
+
+
+def rich(name, *settings, text=None):
+    """A case of settings as rich as a plugin may have them, by `--set` or in a sweep file."""
+
+    def words(place):
+        said = [part for each in settings for part in ("--set", f"rich.{each}")]
+        if text is not None:
+            said += ["--config", place.write("sweep.toml", text)]
+        return given(*place.plugin(RICH), "--methods", "rich", *said)
+
+    case(name)(words)
+
+
+rich("key of a table misspelt", 'window={"strat": 1}')
+rich("key of a table misspelt in a file", text="[settings.rich.window]\nstrat = 1\n")
+rich("value in a table of the wrong type", text='[settings.rich]\nwindow = {start = "x"}\n')
+rich("table that is no JSON", 'window={"start": 1')
+rich("text for a table", "window=1:8")
+rich("number that is no choice", "depth=3")
+rich("true for a choice of numbers", text="[settings.rich]\ndepth = true\n")
+rich("neither a number nor a word", "batch=aut")
+rich("choice in a list misspelt", "names=red,bleu")
+rich("name of a field that has another", "least=3")
+rich("check of a plugin's own", 'window={"start": 9}')
+rich("several settings wrong", "batch=x", "depth=7")
+rich("swept setting misspelt", text="[sweep.rich]\ndepht = [1, 2]\n")
+
+
 @case("extra not installed")
 def _(place):
     text = (
@@ -414,6 +489,10 @@ file("number in a list of names", "methods = ['scale', 3]\n", without="--methods
 file("empty list", "methods = []\n", without="--methods")
 file("settings that are no table", "settings = 3\n")
 file("setting unknown in a file", "[settings.scale]\nfacto = 2\n")
+file("setting unknown in a file, of a method that is not run", "[settings.patches]\nfactr = 2\n")
+file("settings of an executor misspelt", "[settings.inlin]\nx = 2\n")
+file("setting of an executor that has none", "[settings.process]\nx = 2\n")
+file("sweep over an executor", "[sweep.inline]\nx = [1, 2]\n")
 file("sweep over one value", "[sweep.scale]\nfactor = 2\n")
 file("sweep over nothing", "[sweep.scale]\nfactor = []\n")
 file("sweep and setting", "[settings.scale]\nfactor = 2\n[sweep.scale]\nfactor = [1, 2]\n")
@@ -491,6 +570,7 @@ flags("name too long", "--out", "x" * 256)
 flags("path too long", "--out", "/".join(["x" * 200] * 25))
 flags("name that is not UTF-8", "--out", "r\udcff")
 flags("device misspelt", "--device", "gpu")
+flags("device nearly right", "--device", "cdua")
 flags("device not there", "--device", "cuda:7")
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pkt_bench import __version__
+from pkt_bench.cli import mistyped
 from pkt_bench.cli.board import board
 from pkt_bench.cli.browse import browse
 from pkt_bench.cli.cache import cache
@@ -29,6 +30,7 @@ from pkt_bench.cli.prefetch import prefetch
 from pkt_bench.cli.publish import publish
 from pkt_bench.cli.report import report
 from pkt_bench.cli.run import run
+from pkt_bench.cli.schema import schema
 from pkt_bench.cli.verify import verify
 from pkt_bench.cli.views import views
 from pkt_bench.errors import Interrupted, PktBenchError
@@ -50,6 +52,7 @@ app.command()(report)
 app.command()(compact)
 app.command()(verify)
 app.command()(doctor)
+app.command()(schema)
 app.command()(merge)
 app.command()(publish)
 app.command()(export)
@@ -87,6 +90,8 @@ def _obey() -> int | None:
     """Does what the command line asks; usage errors come to us, so that they are said like every other."""
     try:
         with answering():
+            for said in mistyped.variables(os.environ):
+                print(f"pkt-bench: warning: {said}", file=sys.stderr)  # noqa: T201 - the command line
             code: int | None = app(prog_name="pkt-bench", standalone_mode=False)
     except _USAGE as error:
         return _say_usage(error)
@@ -98,7 +103,7 @@ def _say_usage(error: Any) -> int:  # noqa: ANN401 - see above
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return int(error.exit_code)
-    said = error.format_message()
+    said = mistyped.usage(error)
     command = getattr(error.ctx, "command_path", None) or "pkt-bench"
     print(f"pkt-bench: {said}\n  {command} --help lists what there is.", file=sys.stderr)  # noqa: T201 - the command line
     return int(error.exit_code)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,7 +108,11 @@ def board(
     view: Annotated[
         str | None,
         typer.Option(
-            "--view", metavar="NAME", help="Options saved with pkt-bench views; flags win.", rich_help_panel=HOW
+            "--view",
+            metavar="NAME",
+            help="Options saved with pkt-bench views; flags win.",
+            autocompletion=completion.views,
+            rich_help_panel=HOW,
         ),
     ] = None,
     pivot: Annotated[
@@ -383,10 +388,23 @@ def _read(options: Options, item_columns: Sequence[str] | None) -> tuple[pa.Tabl
         return runs, found.items, []
     kept = runs.filter(condition.mask(runs))
     every, left = (len(each["run_id"].unique()) for each in (runs, kept))
+    misspelt = list(_never(condition, found.runs))
     if not left:
-        _refuse_nothing("--where", f"leaves none of {every} runs", f"Columns: {', '.join(_run_kinds())}")
+        hint = "\n  ".join(misspelt) or f"Columns: {', '.join(_run_kinds())}"
+        _refuse_nothing("--where", f"leaves none of {every} runs", hint)
+    for said in misspelt:
+        _remark(f"--where: {said}")
     words = f"{condition.text}: {every - left} of {every} runs left out, as if they had not been made"
     return kept, found.items, [Note("where", words)]
+
+
+def _never(condition: Expression, runs: pa.Table) -> Iterator[str]:
+    """A sentence on each text that a column is asked for and never has, but nearly."""
+    for column, text in condition.texts():
+        there_are = {value for value in runs[column].to_pylist() if isinstance(value, str)}
+        near = difflib.get_close_matches(text, there_are, n=1, cutoff=0.6) if text not in there_are else []
+        if near:
+            yield f"{column} is never '{text}'. Did you mean '{near[0]}'?"
 
 
 def _run_kinds() -> dict[str, str]:

@@ -12,12 +12,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
     from pkt_bench.plugins import Registry
+    from pkt_bench.settings import Field
 
 RUNS = "runs"
 """The run folder that is meant where none is named."""
@@ -74,8 +75,8 @@ def _name(offer: Offer) -> str:
 def answering(environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
     """Where a shell asks for completions, nothing but those is printed, as that shell wants them; else nothing happens.
 
-    Bash ends words at colons, and our names have some: what it took apart is put together before the command line is
-    read, and it is told only what stands behind the last colon, for only that is what it replaces.
+    Bash ends words at colons and `=`, and our names have some: what it took apart is put together before the command
+    line is read, and it is told only what stands behind the last of them, for only that is what it replaces.
     """
     if not environ.get(_VARIABLE, "").startswith("complete_"):
         yield
@@ -95,7 +96,10 @@ def answering(environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
 
 
 def _mend(environ: MutableMapping[str, str]) -> int:
-    """Joins words at lone colons; gives how many letters of the word being typed bash takes for other words."""
+    """Joins words at lone colons and `=`; gives how many letters of the word being typed bash takes for other words.
+
+    The value of a flag, --flag=value, stays a word of its own.
+    """
     try:
         # bash joins by the first letter of IFS, which typer's script sets to a line's end
         between = "\n" if "\n" in environ["COMP_WORDS"] else " "
@@ -105,15 +109,21 @@ def _mend(environ: MutableMapping[str, str]) -> int:
     mended: list[str] = []
     at, known, joins = here, 0, False
     for number, word in enumerate(words):
-        colon = bool(re.fullmatch(":+", word))
-        if number > 1 and (joins or colon):
-            if number == here:
-                known = len(mended[-1]) + (len(word) if colon else 0)
-            mended[-1] += word
-            at -= number <= here
-        else:
+        breaks = bool(re.fullmatch("[:=]+", word))
+        if number <= 1 or not (breaks or joins):
             mended.append(word)
-        joins = colon
+            at = len(mended) - 1 if number == here else at
+        elif word == "=" and mended[-1].startswith("--") and "=" not in mended[-1]:
+            breaks = False
+            if number == here:
+                mended.append("")
+                at = len(mended) - 1
+        else:
+            if number == here:
+                at, known = len(mended) - 1, len(mended[-1]) + (len(word) if breaks else 0)
+            mended[-1] += word
+        joins = breaks
+    at = min(at, len(mended))
     environ["COMP_WORDS"], environ["COMP_CWORD"] = between.join(mended), str(at)
     return known
 
@@ -183,21 +193,73 @@ def outcomes(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: A
     yield from (str(outcome) for outcome in Outcome)
 
 
+def _items(registry: Registry, *, qualified: bool = False) -> Iterator[tuple[str, Any]]:
+    """Whatever has settings, by its plain name, or by DISTRIBUTION/NAME too."""
+    for offer in (*registry.methods, *registry.executors, *registry.trackers):
+        yield offer.item.name, offer.item
+        if qualified:
+            yield offer.qualified, offer.item
+
+
 @_quiet
 def settings(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
-    """Names of methods, and behind the point of one its settings: lora.rank=."""
-    registry = _registry(ctx)
-    offers = {
-        offer.item.name: offer.item.settings
-        for offer in (*registry.methods, *registry.executors, *registry.trackers)
-        if getattr(offer.item, "settings", None) is not None
-    }
-    name, dot, _ = incomplete.partition(".")
-    if not dot:
-        yield from (f"{each}." for each, kind in offers.items() if ":" not in each and kind.model_fields)
+    """Names of methods, behind the point of one its settings, and behind `=` the values known: lora.init=olora."""
+    spelled, equals, value = incomplete.partition("=")
+    name, _, field = spelled.rpartition(".")
+    models = {each: item.settings for each, item in _items(_registry(ctx), qualified="/" in spelled)}
+    if name not in models:
+        begun = [each for each, kind in models.items() if kind.model_fields and (":" in spelled or ":" not in each)]
+        yield from (f"{each}." for each in begun)
         return
-    for field, told in offers[name].model_fields.items():
-        yield f"{name}.{field}=", told.description or ""
+    from pkt_bench.settings import describe
+
+    for told in describe(models[name]):
+        if not equals:
+            # first, for a shell cuts what is long
+            default = f"{told.default}: " if told.default is not None else ""
+            yield f"{name}.{told.name}=", f"{default}{told.description}"
+        elif told.name == field:
+            yield from ((f"{spelled}={each}", said) for each, said in _values(told, value))
+
+
+def _values(told: Field, begun: str) -> Iterator[tuple[str, str]]:
+    """Values of a setting, its default first, each with a word on it; of a list what may come after the last comma."""
+    before, comma, _ = begun.rpartition(",")
+    chosen = before.split(",") if told.several and comma else []
+    default = [] if told.default is None or chosen else [told.default]
+    optional = ["none"] if told.optional and not chosen else []
+    for each in dict.fromkeys((*default, *told.choices, *optional)):
+        if each not in chosen and (each != "none" or not chosen):
+            yield ",".join((*chosen, each)), "default" if each in default else ""
+
+
+@_quiet
+def with_settings(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
+    """Whatever has settings: methods, their controls once one is begun, executors and trackers."""
+    for name, item in _items(_registry(ctx), qualified="/" in incomplete):
+        if ":" not in name or ":" in incomplete:
+            yield name, item.summary
+
+
+@_quiet
+def anything(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
+    """Whatever a plugin offers, and plugins by their own name."""
+    registry = _registry(ctx)
+    shelves = (registry.pairs, registry.suites, registry.controls)
+    for name, item in (*_items(registry), *((offer.item.name, offer.item) for shelf in shelves for offer in shelf)):
+        if ":" not in name or ":" in incomplete:
+            yield name, item.summary
+    yield from dict.fromkeys(provider.name for provider in registry.providers)
+
+
+@_quiet
+def views(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - the shape of a completion
+    """Saved views, with their options."""
+    import shlex
+
+    from pkt_bench import views as saved
+
+    yield from ((name, shlex.join(options)) for name, options in saved.read().items())
 
 
 FORMATS = ("table", "json", "csv", "md")

@@ -95,9 +95,8 @@ def _files(source: Path) -> list[tuple[str, str]]:
 
 def _defaults(ranked: Iterable[Board]) -> Mapping[str, Mapping[str, Any]]:
     """The default settings of the installed methods that the boards show in the version that is installed."""
-    import json
-
     from pkt_bench import plugins
+    from pkt_bench.kept_settings import as_kept
 
     offered = {offer.qualified: offer.item for offer in plugins.load().methods}
     found: dict[str, Mapping[str, Any]] = {}
@@ -107,7 +106,7 @@ def _defaults(ranked: Iterable[Board]) -> Mapping[str, Mapping[str, Any]]:
         if method is None or method.version != row.version:
             continue
         try:
-            found[qualified] = json.loads(method.settings().model_dump_json())
+            found[qualified] = as_kept(method.settings())
         except ValueError:  # a setting without a default, or one that JSON cannot hold: then all are given
             continue
     return found

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from pkt_bench.cli import completion
+
 views = typer.Typer(no_args_is_help=True, help="Save options of pkt-bench board under a name: board --view NAME.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The view.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The view.", autocompletion=completion.views)]
 
 
 @views.command(context_settings={"ignore_unknown_options": True})
