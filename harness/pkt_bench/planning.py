@@ -553,9 +553,12 @@ def _squares(works: list[_Work], methods: list[Offer[Method]]) -> Iterator[tuple
 def skip_reason(offer: Offer[Method], question: Question) -> str | None:
     """Why a method cannot do what is asked, in its own words; None where it can."""
     try:
-        return offer.item.skip(question)
+        reason = offer.item.skip(question)
     except Exception as error:  # noqa: BLE001 - one stranger's defect must not take the other methods along
         return f"the skip of {_qualified(offer)} raised {type(error).__name__}: {error}; tell its author"
+    if reason is None or isinstance(reason, str):
+        return reason
+    return f"the skip of {_qualified(offer)} gave a {type(reason).__name__}, no sentence; tell its author"
 
 
 def _qualified(offer: Offer[Any]) -> str:
