@@ -50,8 +50,8 @@ class Skipped:
 class Skips:
     """What a method was asked about, with its default settings: `asked` pairs x suites, those it skips, by reason.
 
-    `unknown` are pairs whose configurations are not known here, `lacking` suites whose data it would look at and that are
-    not here; `problem` is why it could not be asked at all.
+    `unknown` are pairs whose configurations are not known here, `lacking` suites whose data it would look at, and which
+    are not here; `problem` is why it could not be asked at all.
     """
 
     asked: int
@@ -377,8 +377,8 @@ def _skips(offer: Offer[Method], registry: Registry) -> Skips:
     try:
         settings = method.settings(**(method.control.settings if method.control is not None else {}))
     except ValidationError as error:
-        lacking = ", ".join(str(each["loc"][0]) for each in error.errors() if each["loc"])
-        return Skips(0, problem=f"not asked: it has no default for {lacking}")
+        wanted = ", ".join(str(each["loc"][0]) for each in error.errors() if each["loc"])
+        return Skips(0, problem=f"not asked: it has no default for {wanted}")
     unknown: list[str] = []
     lacking: dict[str, None] = {}
     reasons: dict[str, list[tuple[str, str]]] = {}

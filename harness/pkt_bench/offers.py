@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pkt_bench.domain import Control, Executor, Method, Pair, Suite, Tracker
-from pkt_bench.errors import RequestError, unknown_name
+from pkt_bench.errors import RequestError, sentence, unknown_name
 from pkt_bench.finding import Provider, normal
 
 T = TypeVar("T", Method, Pair, Suite, Control, Executor, Tracker)
@@ -158,7 +158,7 @@ class Shelf(Generic[T]):
             error = RequestError(
                 f"{error}\n  Any lm-eval task with a training split is one: pkt-bench ls tasks PATTERN"
             )
-        if not self.broken:
+        if not self.broken or distribution:
             return error
         count = f"{len(self.broken)} plugin{'s' if len(self.broken) > 1 else ''}"
         return RequestError(f"{error}\n  {count} could not be loaded and may offer it: pkt-bench plugins list")
@@ -171,7 +171,7 @@ class Shelf(Generic[T]):
         """The same where a distribution was named: it does not offer this, or there is none of its name."""
         theirs = [offer for offer in self if offer.is_of(distribution)]
         broken = [each for each in self.broken if normal(each.distribution) == normal(distribution)]
-        why = "".join(f"\n  Its plugin '{each.name}' cannot be used: {each.reason}." for each in broken)
+        why = "".join(f"\n  Its plugin '{each.name}' cannot be used: {sentence(each.reason)}" for each in broken)
         if others := self.offers.get(plain, []):
             who = " and ".join(offer.distribution for offer in others)
             spell = " or ".join(offer.qualified for offer in others) + (
