@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from third_party import copied_out, fresh_place, project
+from third_party import copied_out, fresh_place, many, project
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +219,19 @@ def test_show_tells_what_an_installed_method_takes_skips_and_is_controlled_by(pl
         "codellama-13b-python-llama2-7b-chat",
         "wizardcoder-13b-python-llama2-7b-chat",
     }
+
+
+@pytest.mark.slow
+def test_of_twenty_plugins_of_which_three_are_broken_every_healthy_method_runs(pkt_bench, pico, tmp_path):
+    (tmp_path / "site").mkdir()
+    names = many(tmp_path / "site")
+
+    answer = pkt_bench(
+        *("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--methods", ",".join(names)),
+        *("--executor", "inline", "--out", tmp_path / "runs", "--json"),
+        PYTHONPATH=str(tmp_path / "site"),
+    )
+
+    ended = {line["method"]: line["outcome"] for line in answer.lines() if line["record"] == "cell"}
+    assert (answer.code, len(names)) == (0, 17)
+    assert ended == dict.fromkeys(names, "done")

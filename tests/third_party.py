@@ -93,3 +93,51 @@ def copied_out(name, to, *, distribution, version="0.0.7"):
     text += f'\n[tool.hatch.build.targets.wheel]\npackages = ["{package}"]\n'
     (to / distribution / "pyproject.toml").write_text(text, encoding="utf-8")
     return to / distribution
+
+
+# ---------------------------------------------------------------- many plugins at once
+
+HEALTHY = '''"""{name}: the student's head, times {factor}."""
+
+from pydantic import Field
+
+from pkt_bench import Method, Settings, Transferred, hookimpl
+
+
+class Scale(Settings):
+    factor: float = Field(default={factor}, gt=0)
+    """What the head is multiplied by."""
+
+
+def transfer(context):
+    import torch
+
+    with context.stage("scale"), torch.no_grad():
+        context.pair.student.lm_head.weight *= context.settings.factor
+    return Transferred(context.pair.student)
+
+
+@hookimpl
+def pkt_bench_methods():
+    yield Method("{name}", "scales by {factor}", "post-align", transfer, Scale, uses="nothing")
+'''
+BROKEN = (
+    "import a_package_nobody_has\n",
+    "from pkt_bench import hookimpl\n\n\n@hookimpl\ndef pkt_bench_metods():\n    return []\n",
+    "from pkt_bench import hookimpl\n\n\n@hookimpl\ndef pkt_bench_methods():\n    raise RuntimeError('not today')\n",
+)
+
+
+def many(folder, healthy=17, broken=BROKEN):
+    """Distributions as pip lays them out in `folder`, for PYTHONPATH; gives the names of the healthy methods."""
+    names = [f"many-{number:02}" for number in range(healthy)]
+    sources = {name: HEALTHY.format(name=name, factor=1.5 + number) for number, name in enumerate(names)}
+    sources |= {f"bad-{number}": source for number, source in enumerate(broken)}
+    for name, source in sources.items():
+        module = f"plugin_{name.replace('-', '_')}"
+        (folder / f"{module}.py").write_text(source, encoding="utf-8")
+        info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(f"[pkt_bench]\n{name} = {module}\n", encoding="utf-8")
+    return names

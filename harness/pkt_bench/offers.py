@@ -180,7 +180,8 @@ class Shelf(Generic[T]):
             verb = "does" if len(others) == 1 else "do"
             return RequestError(f"{distribution} offers no {self.kind} '{plain}'; {who} {verb}.\n  Write {spell}.{why}")
         if theirs:
-            near = difflib.get_close_matches(plain, [offer.item.name for offer in theirs], n=1, cutoff=0.6)
+            alike = [offer.item.name for offer in theirs if (":" in offer.item.name) == (":" in plain)]
+            near = difflib.get_close_matches(plain, alike, n=1, cutoff=0.6)
             hint = f" Did you mean '{theirs[0].distribution}/{near[0]}'?" if near else ""
             plainly = [offer.item.name for offer in theirs if ":" not in offer.item.name]
             return RequestError(
@@ -198,7 +199,7 @@ def _ambiguity(kind: str, name: str, found: Sequence[Offer[Any]]) -> str:
         what, spell = f"the {kind} '{name}'", " or ".join(offer.qualified for offer in found)
     else:
         who = " and ".join(offer.control_distribution for offer in found)
-        what, spell = f"the control '{name}'", " or ".join(offer.item.name for offer in found)
+        what, spell = f"the control '{name}'", " or ".join(offer.qualified for offer in found)
     return (
         f"{what} is offered by {who}.\n"
         f"  Name one of them as {spell}, or leave a plugin out with PKT_BENCH_DISABLE_PLUGINS=NAME."
