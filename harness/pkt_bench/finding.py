@@ -46,8 +46,8 @@ class Provider:
 
     @property
     def key(self) -> str:
-        """What no other plugin is called: `distribution/name`."""
-        return f"{self.distribution}/{self.name}"
+        """What no other plugin is called."""
+        return key_of(self.distribution, self.name)
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class Found:
 
     plugins: tuple[tuple[Provider, Fetch], ...] = ()
     remarks: tuple[str, ...] = ()
+
+
+def key_of(distribution: str, name: str) -> str:
+    """A plugin as `distribution/name`; a single file, which is its own distribution, as that alone."""
+    return distribution if distribution == f"{name}.py" else f"{distribution}/{name}"
 
 
 def normal(distribution: str) -> str:

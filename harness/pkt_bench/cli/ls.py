@@ -56,6 +56,7 @@ def controls(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: 
             "control": offer.item.name,
             "of": offer.item.control_of,
             "summary": offer.item.control.summary if offer.item.control is not None else offer.item.summary,
+            "distribution": offer.control_distribution or offer.distribution,
         }
         for offer in plugins.load(plugin or ()).methods
         if offer.item.control_of
