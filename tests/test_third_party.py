@@ -235,3 +235,18 @@ def test_of_twenty_plugins_of_which_three_are_broken_every_healthy_method_runs(p
     ended = {line["method"]: line["outcome"] for line in answer.lines() if line["record"] == "cell"}
     assert (answer.code, len(names)) == (0, 17)
     assert ended == dict.fromkeys(names, "done")
+
+
+def test_the_list_of_runs_says_whose_each_of_two_methods_of_one_name_was(place, ran):
+    _, out, _ = ran
+
+    answer = place.pkt_bench("ls", "runs", out, "--format", "json")
+
+    assert {row["method"] for row in json.loads(answer.out)} == {
+        "crop",
+        "crop:random-columns",
+        "pkt-bench-clumsy/lora",
+        "pkt-bench/lora",
+        "laten",
+        "student",
+    }

@@ -5,7 +5,6 @@ Nothing is fetched and nothing is run: a method is asked what it skips on the pa
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import inspect
 import sys
@@ -402,18 +401,25 @@ def _skips(offer: Offer[Method], registry: Registry) -> Skips:
                 settings=settings,
                 control=method.control,
             )
-            with contextlib.suppress(Exception):  # whatever else it raises is said of it below
-                try:
-                    method.skip(question)
-                except UnavailableError:
-                    lacking[suite] = None
-            if suite in lacking:
+            if _lacks_data(method, question):
+                lacking[suite] = None
                 continue
             asked += 1
             if reason := planning.skip_reason(offer, question):
                 reasons.setdefault(reason, []).append((called, suite))
     skipped = tuple(Skipped(reason, tuple(found)) for reason, found in reasons.items())
     return Skips(asked, skipped, tuple(unknown), tuple(lacking))
+
+
+def _lacks_data(method: Method, question: Question) -> bool:
+    """Whether a method looks at records that are not here before it can say."""
+    try:
+        method.skip(question)
+    except UnavailableError:
+        return True
+    except Exception:  # noqa: BLE001 - whatever else it raises is said as its reason
+        return False
+    return False
 
 
 def gathered(skipped: Skipped, suites: Iterable[str]) -> list[str]:
