@@ -6,6 +6,7 @@ from pkt_bench_leaderboards import pivot
 from pkt_bench_leaderboards.board import boards
 from pkt_bench_leaderboards.compared import Side, compare, rows_of
 from pkt_bench_leaderboards.ranking import ranking
+from pkt_bench_leaderboards.sheet import write
 
 
 @pytest.fixture
@@ -148,3 +149,21 @@ def test_a_method_that_one_distribution_offers_keeps_its_plain_name(row, runs):
     table = runs(row("student", "code", 0.4), row("x", "code", 0.6, distribution="alpha"))
 
     assert set(rows_of(table).values()) == {"student", "x"}
+
+
+def test_a_note_says_whose_the_methods_are_that_the_bench_does_not_offer(row, runs):
+    table = runs(
+        row("student", "code", 0.4),
+        row("lora", "code", 0.5, distribution="alpha"),
+        row("x", "code", 0.6, distribution="beta"),
+    )
+
+    found = {note.mark: note.words for note in write(boards(table)[0]).notes}
+
+    assert found["offered"] == "x by beta; lora by alpha"
+
+
+def test_a_board_of_the_benchs_own_methods_has_no_such_note(row, runs):
+    table = runs(row("student", "code", 0.4), row("lora", "code", 0.5))
+
+    assert "offered" not in {note.mark for note in write(boards(table)[0]).notes}
