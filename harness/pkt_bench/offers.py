@@ -160,6 +160,12 @@ class Shelf(Generic[T]):
             )
         if not self.broken or distribution:
             return error
+        alike = [each for each in self.broken if plain.partition(":")[0] in {each.name, each.distribution}]
+        why = "".join(
+            f"\n  The plugin '{each.name}' of {each.distribution} cannot be used: {sentence(each.reason)}"
+            for each in alike
+        )
+        error = RequestError(f"{error}{why}")
         count = f"{len(self.broken)} plugin{'s' if len(self.broken) > 1 else ''}"
         return RequestError(f"{error}\n  {count} could not be loaded and may offer it: pkt-bench plugins list")
 
