@@ -125,7 +125,7 @@ def test_a_plugin_that_cannot_be_imported_is_listed_with_its_reason_and_refused_
     assert asked.code == 2
     assert "no method is called 'import-error'." in asked.err
     assert (
-        "The plugin 'import-error' of import-error cannot be used: cannot be imported: RuntimeError:"
+        "The plugin 'misbehaving_import_error' of import-error cannot be used: cannot be imported: RuntimeError:"
         " the library it stands on is broken.\n" in asked.err
     )
     assert "1 plugin could not be loaded and may offer it: pkt-bench plugins list" in asked.err
