@@ -380,6 +380,22 @@ def test_settings_by_qualified_name_are_of_that_method_and_its_controls(two, tmp
     assert factors("beta/shared:weaker") == [0.5]
 
 
+def test_a_flag_with_the_plain_name_never_loses_to_a_file_with_the_longer_one_without_a_word(two, tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text('[sweep."alpha/shared"]\nfactor = [3, 4]\n', encoding="utf-8")
+    alpha = two.methods.get("alpha/shared")
+
+    with pytest.raises(RequestError) as caught:
+        chosen_settings(build({}, file, ["shared.factor=2"]), alpha)
+    overruled = chosen_settings(build({}, file, ["alpha/shared.factor=2"]), alpha)
+
+    assert str(caught.value) == (
+        "factor of 'alpha/shared' is given under that name in a file and as 'shared' beside it."
+        "\n  To overrule the file write --set alpha/shared.factor=VALUE."
+    )
+    assert [chosen.factor for chosen in overruled] == [2]
+
+
 # ---------------------------------------------------------------- pairs and suites
 
 OFFERED = (

@@ -154,7 +154,7 @@ def _hidden(points: Sequence[EntryPoint]) -> dict[int, str]:
     """Entry points, by number, whose module is another distribution's here, or is named twice by their own: why."""
     alike: dict[str, list[int]] = {}
     for number, point in enumerate(points):
-        alike.setdefault(point.value.replace(" ", ""), []).append(number)
+        alike.setdefault(point.value.partition("[")[0].replace(" ", ""), []).append(number)
     hidden: dict[int, str] = {}
     for value, several in alike.items():
         if len(several) < 2:
