@@ -21,7 +21,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def pkt_bench_methods() -> Iterable[Method]:  # type: ignore[empty-body]
-    """Offer transfer methods. A name that another distribution offers too is written `distribution/name`."""
+    """Offer transfer methods. Names are unique over all plugins; a taken name is an error that names both."""
 
 
 @hookspec
@@ -36,7 +36,7 @@ def pkt_bench_suites() -> Iterable[Suite]:  # type: ignore[empty-body]
 
 @hookspec
 def pkt_bench_controls() -> Iterable[Control]:  # type: ignore[empty-body]
-    """Offer controls of methods, of this plugin's or of others'. `of` means this distribution's, where it has one."""
+    """Offer controls of methods, of this plugin's or of others'. Names are unique over all plugins."""
 
 
 @hookspec
