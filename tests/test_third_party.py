@@ -203,14 +203,10 @@ def test_show_tells_what_an_installed_method_takes_skips_and_is_controlled_by(pl
     assert (found["kind"], found["distribution"], found["version"]) == ("method", "pkt-bench-crop", "0.3.1")
     assert found["docstring"].startswith("crop: part of the teacher's embedding, cropped to the student's width")
     assert found["facts"]["paper"] == "https://example.org/crop"
-    assert found["settings"][0] == {
-        "name": "strength",
-        "type": "number",
-        "default": "0.5",
-        "bounds": "> 0, <= 1",
-        "description": "How much of the embedding comes from the teacher.",
-    }
-    assert found["settings"][1]["type"] == "first | random"
+    strength, columns = found["settings"]
+    assert (strength["name"], strength["default"], strength["bounds"]) == ("strength", "0.5", "above 0, at most 1")
+    assert strength["description"] == "How much of the embedding comes from the teacher."
+    assert (columns["default"], columns["choices"]) == ("first", ["first", "random"])
     assert ["crop:random-columns", "any columns"] in found["controls"]
     (skipped,) = found["skips"]["skipped"]
     assert skipped["reason"].startswith("teacher and student have different tokenizers")

@@ -161,7 +161,8 @@ def _check_plain(model: PreTrainedModel) -> None:
         what = ", ".join(f"{name}: {kind}" for name, kind in found.items()) + "".join(f", {name}" for name in extras)
         raise ContractError(
             f"the new student carries adapters that cannot be saved as they are ({what}); one LoRA adapter named"
-            " 'default' can. Merge them (merge_and_unload) and return the plain model."
+            " 'default' can. Merge them (merge_and_unload) and return the plain model.",
+            "returns",
         )
 
 
@@ -172,6 +173,8 @@ def _save_adapter(model: PreTrainedModel, folder: Path) -> None:
     config = json.loads(config_file.read_text(encoding="utf-8"))
     config["init_lora_weights"] = True
     config["base_model_name_or_path"] = None
+    # PEFT keeps them as a set: a program in which texts have other hashes would write another file
+    config["target_modules"] = sorted(config["target_modules"])
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
@@ -202,5 +205,6 @@ def _check_same_tensors(state: dict[str, torch.Tensor], pristine: dict[str, torc
         theirs = tuple(pristine[name].shape) if name in pristine else "absent"
         if ours != theirs:
             raise ContractError(
-                f"the new student is not the student's architecture: {name} is {ours}, the student's is {theirs}"
+                f"the new student is not the student's architecture: {name} is {ours}, the student's is {theirs}",
+                "shapes",
             )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
 
 
 class PktBenchError(Exception):
@@ -48,8 +49,16 @@ class IntegrityError(PktBenchError):
     exit_code = 5
 
 
+Promise = Literal["", "teacher", "shapes", "returns", "selection"]
+"""Which promise of a method a `ContractError` is about, where it is one that `plugins check` reports on by itself."""
+
+
 class ContractError(PktBenchError):
     """A plugin broke a promise of its hook. The cell fails with this as its reason; the run goes on."""
+
+    def __init__(self, text: str, promise: Promise = "") -> None:
+        super().__init__(text)
+        self.promise = promise
 
 
 class DivergedError(PktBenchError):

@@ -35,6 +35,8 @@ class Handover:
     reason: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     """The student's files with their digests."""
+    seen: Mapping[str, int] = field(default_factory=dict)
+    """What was seen of the transfer from outside: `witness.Seen`."""
 
 
 @dataclass(frozen=True)

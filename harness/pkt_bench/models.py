@@ -234,6 +234,11 @@ class LoadedPair:
         return self._guarded("pristine_student", self.pair.student)
 
     @property
+    def teacher_used(self) -> bool:
+        """Whether the teacher's weights were asked for, whole or layer by layer."""
+        return not self.load_seconds.keys().isdisjoint(("teacher", "teacher_stream"))
+
+    @property
     def large_teacher(self) -> bool:
         """Whether methods should read the teacher layer by layer: it has so many parameters, or is spread.
 
@@ -257,6 +262,7 @@ class LoadedPair:
             )
         ref = self.pair.teacher
         dtype = self.teacher_dtype or self.dtype
+        self.load_seconds.setdefault("teacher_stream", 0.0)
         return LayerStream(ref.path, weight_files(ref), dtype, self.device, code=runs_code(ref))
 
     def _guarded(self, role: str, ref: ModelRef, stand_in: StandIn | None = None) -> PreTrainedModel:
@@ -293,7 +299,8 @@ class LoadedPair:
             if fingerprint(self.__dict__[role]) != before:
                 raise ContractError(
                     f"the method changed the {role.replace('_', ' ')} in place; work on `pair.student`,"
-                    " or put back every weight you touch"
+                    " or put back every weight you touch",
+                    "teacher",
                 )
 
     @functools.cached_property

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_bench import artifacts, environment, mirrors, models, plugins, sandbox, scoring, stopping
+from pkt_bench import artifacts, environment, mirrors, models, plugins, sandbox, scoring, stopping, witness
 from pkt_bench.batches import Phase
 from pkt_bench.data import cut, encode
 from pkt_bench.domain import SPLITS, BatchSizes, Cost, Health, Job, Knobs, Method, Outcome, Record, Suite
@@ -32,6 +32,7 @@ from pkt_bench.errors import (
     Interrupted,
     OverBudgetError,
     PktBenchError,
+    Promise,
 )
 from pkt_bench.handover import (
     Handover,
@@ -64,7 +65,7 @@ class Ended:
     """How a phase ended: well (no outcome), or with the outcome that ends the cell here, and why.
 
     `batch` is the size it computed with, where less of it may help; `again` says that somebody else ended it, so that
-    another try may go well; `disk_full` that the disk has no room for anybody.
+    another try may go well; `disk_full` that the disk has no room for anybody; `promise` which one a method broke.
     """
 
     outcome: Outcome | None = None
@@ -72,6 +73,7 @@ class Ended:
     batch: int | None = None
     again: bool = False
     disk_full: bool = False
+    promise: Promise = ""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _ending(error: Exception, phase: Phase) -> Ended:
     text = str(error)
     for kind, outcome in known.items():
         if isinstance(error, kind):
-            return Ended(outcome, _readable(text))
+            return Ended(outcome, _readable(text), promise=getattr(error, "promise", ""))
     if isinstance(error, PktBenchError):
         return Ended(Outcome.FAILED, _readable(text))
     if (isinstance(error, OSError) and error.errno in _FULL) or _FULL_SAID.search(text):
@@ -201,35 +203,33 @@ def transfer(job: Job, means: Means) -> Ended:
     environment.seed_everything(context.stage_seed("transfer"))
     before = environment.process_state()
 
-    with clock.running(means.over):
+    with clock.running(means.over), witness.watching() as seen:
         transferred = method.transfer(context)
 
     context.check_budget()
     took, loading = clock.seconds + ledger.inherited_seconds, sum(loaded.load_seconds.values())
     left_behind = environment.differences(before, environment.process_state())
-    if not isinstance(transferred, Transferred):
-        raise ContractError(f"{method.name}.transfer returned {type(transferred).__name__}, not Transferred")
-    if oracle.asked and transferred.selection != "oracle":
-        raise ContractError(
-            f"{method.name} read test scores and says it selected by '{transferred.selection}':"
-            " a choice by test scores is selection='oracle'"
-        )
+    _check_transferred(transferred, method, oracle)
     means.report("save", None)
     environment.pin_threads(knobs.threads)
     loaded.check_untouched()
     try:
         _check_checkpoints(job)
     except IntegrityError as error:
-        raise ContractError(f"{error}\n  They were as planned before {method.name} began: it changed them.") from None
+        said = f"{error}\n  They were as planned before {method.name} began: it changed them."
+        raise ContractError(said, "teacher") from None
     artifact, probe = _save(job, loaded, context, transferred)
-    notes = {**transferred.notes, **({"left_behind": left_behind} if left_behind else {})}
     health = Health(
         delta_over_weight=artifact.delta_over_weight,
         logit_change=probe,
         injection_change=context.ledger.injection_change,
         changed_tensors=artifact.changed_tensors,
         selection=transferred.selection,
-        notes=json.loads(json.dumps(notes, default=_plain)),
+        notes=_notes(
+            transferred,
+            left_behind=left_behind,
+            untrue=witness.contradictions(seen, ledger, method, transferred, teacher_used=loaded.teacher_used),
+        ),
     )
     cost = Cost(
         load_seconds=loading,
@@ -251,9 +251,21 @@ def transfer(job: Job, means: Means) -> Ended:
     ended = Ended()
     if method.changes_student and artifact.changed_tensors == 0:
         ended = Ended(Outcome.NO_EFFECT, f"{method.name} claims to change the student and moved no byte")
-    seconds = time.monotonic() - started
-    put_in_place(job, Handover(cost, health, described, seconds, ended.outcome, ended.reason))
+    kept = Handover(cost, health, described, time.monotonic() - started, ended.outcome, ended.reason)
+    put_in_place(job, replace(kept, seen=seen.as_json()))
     return ended
+
+
+def _check_transferred(transferred: object, method: Method, oracle: _Oracle) -> None:
+    if not isinstance(transferred, Transferred):
+        said = f"{method.name}.transfer returned {type(transferred).__name__}, not Transferred"
+        raise ContractError(said, "returns")
+    if oracle.asked and transferred.selection != "oracle":
+        raise ContractError(
+            f"{method.name} read test scores and says it selected by '{transferred.selection}':"
+            " a choice by test scores is selection='oracle'",
+            "selection",
+        )
 
 
 def _registry(job: Job) -> plugins.Registry:
@@ -399,6 +411,13 @@ def _save(
         change = float((logits - artifacts.logits_on(loaded.pristine_student, ids)).abs().max())
     save_file({"ids": ids.cpu(), "logits": logits.contiguous()}, aside / PROBE)
     return artifact, change
+
+
+def _notes(transferred: Transferred, **seen: list[str]) -> dict[str, Any]:
+    """What the method noted, and what was seen of it, as plain JSON."""
+    notes = {**transferred.notes, **{name: found for name, found in seen.items() if found}}
+    plain: dict[str, Any] = json.loads(json.dumps(notes, default=_plain))
+    return plain
 
 
 def _known(count: int | None, method: Method) -> int | None:

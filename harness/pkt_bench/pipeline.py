@@ -128,7 +128,7 @@ def _persevere(phase: Phase, job: Job, call: Call, deadline: float | None) -> En
         sizes = batches.sizes_for(job)
         journal.note(job, "phase", phase=phase, pass_tokens=sizes.pass_tokens, score_batch=sizes.score_batch)
         ended = call(Errand(phase, job, sizes, deadline))
-        journal.note(job, "ended", phase=phase, outcome=ended.outcome, reason=ended.reason)
+        journal.note(job, "ended", phase=phase, outcome=ended.outcome, reason=ended.reason, promise=ended.promise)
         if ended.outcome is Outcome.OUT_OF_MEMORY and ended.batch is not None:
             smaller = batches.halve(job, phase, ended.batch)
             if smaller is not None:

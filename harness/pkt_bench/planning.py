@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from pkt_bench.plugins import Registry, code_digest
 from pkt_bench.preflight import Findings
 from pkt_bench.request import Request
 from pkt_bench.sandbox import Refusal, probe
-from pkt_bench.settings import parse_settings
+from pkt_bench.settings import Settings, parse_settings
 from pkt_bench.stages import file_digest
 from pkt_bench.store import Store
 from pkt_bench.task_suites import LM_EVAL
@@ -415,8 +415,19 @@ def chosen_settings(request: Request, offer: Offer[Method]) -> list[BaseModel]:
         given = {name: value for fields in choice for name, value in fields.items()}
         parsed = parse_settings(called, method.settings, given)
         # a control may fix what is swept of its method: the same settings twice are one variant
-        chosen.setdefault(canonical(parsed.model_dump(mode="json")), parsed)
+        chosen.setdefault(_as_kept(called, parsed), parsed)
     return list(chosen.values())
+
+
+def _as_kept(method: str, settings: BaseModel) -> str:
+    """Settings as the JSON that is kept in rows and digested into keys."""
+    try:
+        return canonical(settings.model_dump(mode="json"))
+    except (TypeError, ValueError) as error:
+        raise UnavailableError(
+            f"the settings of {method} cannot be kept as JSON: {error}.\n  Tell its author that"
+            f" `pkt-bench plugins check {method}` says more, or leave it out."
+        ) from None
 
 
 def _called(request: Request, offer: Offer[Method]) -> str:
@@ -709,15 +720,15 @@ def _unknown_settings(
     request: Request, registry: Registry, methods: Sequence[Offer[Method]], findings: Findings
 ) -> None:
     """Settings for a method nobody offers are a typo. A sweep may know more methods than a run takes; --set may not."""
-    services = [*registry.executors, *registry.trackers]
+    others: dict[str, type[BaseModel]] = dict.fromkeys(BUILT_IN_EXECUTORS, Settings)
+    for service in (*registry.executors, *registry.trackers):
+        others |= dict.fromkeys((service.item.name, _qualified(service)), service.item.settings)
     for name in dict.fromkeys((*request.settings, *request.sweep)):
         meant = [
             offer
             for offer in methods
             if offer.is_called(name) or (offer.item.control is not None and _names_method_of(name, offer))
         ]
-        if not meant and (name in BUILT_IN_EXECUTORS or any(offer.is_called(name) for offer in services)):
-            continue
         whose = list(dict.fromkeys(offer.distribution for offer in meant))
         with findings.gathered():
             if len(whose) > 1:
@@ -727,12 +738,37 @@ def _unknown_settings(
                 )
             if meant:
                 continue
-            registry.methods.get(name)
+            if name in others:
+                _check_others(request, name, others[name])
+                continue
+            # what this run leaves out is for another one, and a typo in it would be found there
+            chosen_settings(request, _method_called(name, others, registry))
             if name in request.assigned:
                 raise RequestError(
                     f"settings are given for '{name}', which is not among the methods of this run."
                     f"\n  Add it with --methods {name}, or leave its settings out."
                 )
+
+
+def _check_others(request: Request, name: str, settings: type[BaseModel]) -> None:
+    """Settings of an executor or a tracker, of those too that this run does without."""
+    if name in request.sweep:
+        raise RequestError(
+            f"sweep.{name}: only settings of methods can be swept, and '{name}' is an executor or a tracker."
+            f"\n  Give one value under [settings.{name}]."
+        )
+    if name != request.executor and name not in request.track:
+        parse_settings(name, settings, request.settings[name])
+
+
+def _method_called(name: str, others: Collection[str], registry: Registry) -> Offer[Method]:
+    try:
+        return registry.methods.get(name)
+    except RequestError as error:
+        near = difflib.get_close_matches(name, others, n=1, cutoff=0.6)
+        if not near:
+            raise
+        raise RequestError(f"{error}\n  There is an executor or a tracker '{near[0]}'.") from None
 
 
 def under_control(pair: Pair, method: Method) -> Pair:

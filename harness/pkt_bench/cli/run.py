@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import threading
 from collections.abc import Iterator
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
 from pkt_bench.cli import options
 from pkt_bench.cli.board import Options, show_board
+from pkt_bench.cli.signals import ending_in_order
 from pkt_bench.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def run(
     from pkt_bench.tui import plan as plan_view
     from pkt_bench.tui.run import Announcer
 
-    with _signals():
+    with ending_in_order():
         request, registry, store = options.read(flags)
         plan, engine, engine_settings = options.prepare(request, registry, store, writes=not dry_run)
         if dry_run:
@@ -107,22 +106,3 @@ def _results_only() -> Iterator[None]:
         yield
     finally:
         sys.stdout = before
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run in order, each with its own exit code.
-
-    SIGINT is taken even where the shell had it ignored, as it does for what it starts in the background: whoever sends
-    one to a run wants it to stop.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
-        raise Interrupted(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

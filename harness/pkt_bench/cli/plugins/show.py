@@ -25,13 +25,13 @@ def show_plugin(
 ) -> None:
     """What it is, who offers it, its settings, its controls, and what it cannot do."""
     from pkt_bench import mirrors, plugins
-    from pkt_bench.describing import describe
-    from pkt_bench.tui.describing import print_described, print_json
+    from pkt_bench.about import look_up
+    from pkt_bench.tui.about import print_about, print_json
 
     mirrors.cut_network()  # a method that is asked what it skips may look at records
     registry = plugins.load(plugin or ())
-    found = describe(name, registry, kind)
+    found = look_up(name, registry, kind)
     if as_json:
         print_json(found)
     else:
-        print_described(found, [registry.suites.name_of(offer) for offer in registry.suites])
+        print_about(found, [registry.suites.name_of(offer) for offer in registry.suites])

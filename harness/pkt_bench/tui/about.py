@@ -15,15 +15,15 @@ from pkt_bench.tui.console import results
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pkt_bench.describing import Described, Skips
+    from pkt_bench.about import About, Skips
 
 
-def print_json(found: Described) -> None:
+def print_json(found: About) -> None:
     """Everything, as one object."""
     print(json.dumps(asdict(found), ensure_ascii=False, indent=1))  # noqa: T201 - this is the output
 
 
-def print_described(found: Described, suites: Sequence[str]) -> None:
+def print_about(found: About, suites: Sequence[str]) -> None:
     """Who offers it, what its module says, its settings, its controls, what it skips; `suites` are all there are."""
     console = results()
     console.print(Text.assemble((f"{found.kind} {found.name}", "bold"), f"  {found.summary}"))
@@ -60,19 +60,20 @@ def _pairs(lines: Sequence[tuple[str, str]]) -> Table:
     return table
 
 
-def _settings(found: Described) -> Table:
+def _settings(found: About) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = ("name", "type", "default", "bounds", "description")
-    kept = [name for name in shown if name == "name" or any(getattr(each, name) for each in found.settings)]
-    for name in kept:
-        table.add_column(f"  {name}" if name == "name" else name, overflow="fold", no_wrap=name in {"name", "bounds"})
+    for name in ("  name", "type", "default", "bounds", "description"):
+        table.add_column(name, overflow="fold", no_wrap=name == "  name")
     for each in found.settings:
-        table.add_row(*(Text(f"  {each.name}" if name == "name" else getattr(each, name)) for name in kept))
+        default = "(must be given)" if each.required else "(depends)" if each.default is None else each.default
+        kind = each.kind if not each.choices else f"{'list of ' * each.several}{' | '.join(each.choices)}"
+        row = (f"  {each.name}", kind, default, each.bounds, each.description)
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 
 def _print_skips(console: Console, skips: Skips, suites: Sequence[str]) -> None:
-    from pkt_bench.describing import gathered
+    from pkt_bench.about import gathered
 
     console.print("\nskips", style="bold")
     number = sum(len(each.squares) for each in skips.skipped)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from pkt_bench import __version__, estimating, hub, planning
+from pkt_bench import __version__, described, estimating, hub, planning
+from pkt_bench.described import Field
 from pkt_bench.domain import Control, Executor, Method, ModelRef, Pair, Question, Suite, Tracker
 from pkt_bench.errors import PktBenchError, RequestError, UnavailableError
 from pkt_bench.executors import BUILT_IN
@@ -24,17 +25,6 @@ from pkt_bench.plugins import Registry
 
 KINDS = ("method", "control", "pair", "suite", "executor", "tracker", "plugin")
 """What can be described, in the order in which a name is looked for."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting: what it takes, what it is unless set, within which bounds, and what it is for."""
-
-    name: str
-    type: str
-    default: str
-    bounds: str
-    description: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,7 @@ class Skips:
 
 
 @dataclass(frozen=True)
-class Described:
+class About:
     """A plugin or an offer. `facts` are what its kind has beside; `docstring` is that of the module that offers it."""
 
     kind: str
@@ -73,7 +63,7 @@ class Described:
     module: str
     docstring: str
     facts: Mapping[str, str] = field(default_factory=dict)
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[Field, ...] = ()
     controls: tuple[tuple[str, str], ...] = ()
     skips: Skips | None = None
     offers: tuple[str, ...] = ()
@@ -81,7 +71,7 @@ class Described:
     """Other kinds of things that have this name."""
 
 
-def describe(name: str, registry: Registry, kind: str = "") -> Described:
+def look_up(name: str, registry: Registry, kind: str = "") -> About:
     """What is called `name`: an offer, plain or as `distribution/name`, or a plugin; with `kind`, one of that kind.
 
     Raises:
@@ -149,7 +139,7 @@ def _nothing_called(name: str, registry: Registry, kind: str) -> RequestError:
 # ---------------------------------------------------------------- plugins
 
 
-def _plugin(found: Sequence[Provider], registry: Registry, also: tuple[str, ...]) -> Described:
+def _plugin(found: Sequence[Provider], registry: Registry, also: tuple[str, ...]) -> About:
     if len({each.distribution for each in found}) > 1:
         raise RequestError(
             f"the plugin '{found[0].name}' is one of {' and one of '.join(each.distribution for each in found)}."
@@ -163,7 +153,7 @@ def _plugin(found: Sequence[Provider], registry: Registry, also: tuple[str, ...]
     plugin = registry.manager.get_plugin(provider.key)
     module = "" if plugin is None else _module_of(plugin)
     facts = {"status": provider.status, "reason": provider.reason, "hooks": ", ".join(provider.hooks)}
-    return Described(
+    return About(
         "plugin",
         provider.name,
         "",
@@ -189,10 +179,10 @@ def _docstring(module: str) -> str:
 # ---------------------------------------------------------------- offers
 
 
-def _offer(kind: str, offer: Offer[Any], registry: Registry, also: tuple[str, ...]) -> Described:
+def _offer(kind: str, offer: Offer[Any], registry: Registry, also: tuple[str, ...]) -> About:
     item = offer.item
     model = None if kind == "control" else getattr(item, "settings", None)
-    return Described(
+    return About(
         kind,
         _shelf(kind, registry).name_of(offer),
         item.summary,
@@ -202,7 +192,7 @@ def _offer(kind: str, offer: Offer[Any], registry: Registry, also: tuple[str, ..
         offer.module,
         _docstring(offer.module),
         {name: value for name, value in _FACTS[kind](item).items() if value},
-        settings=() if model is None else settings_of(model),
+        settings=() if model is None else described.describe(model),
         controls=_controls(offer, registry) if kind == "method" else (),
         skips=_skips(offer, registry) if kind == "method" else None,
         also=also,
@@ -280,91 +270,6 @@ def _controls(offer: Offer[Method], registry: Registry) -> tuple[tuple[str, str]
         (each.item.name, each.item.control.summary if each.item.control is not None else each.item.summary)
         for each in theirs
     )
-
-
-# ---------------------------------------------------------------- settings
-
-
-def settings_of(model: type[BaseModel]) -> tuple[Setting, ...]:
-    """The settings of a pydantic model, as people read them."""
-    try:
-        schema = model.model_json_schema()
-    except Exception:  # noqa: BLE001 - a type that JSON knows nothing of
-        schema = {}
-    properties, shared = schema.get("properties", {}), schema.get("$defs", {})
-    found = []
-    for name, told in model.model_fields.items():
-        known = properties.get(told.alias or name, {})
-        default = "(must be given)" if told.is_required() else _written(told.get_default(call_default_factory=True))
-        described = " ".join((told.description or "").split())
-        kind = _type(known, shared) or _annotated(told.annotation)
-        found.append(Setting(name, kind, default, _bounds(known, shared), described))
-    return tuple(found)
-
-
-def _annotated(annotation: object) -> str:
-    return annotation.__name__ if inspect.isclass(annotation) else str(annotation).replace("typing.", "")
-
-
-def _written(value: object) -> str:
-    """A value as it is typed after `--set`."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return ",".join(map(_written, value))
-    return str(value)
-
-
-_TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "none"}
-
-
-def _type(known: Mapping[str, Any], shared: Mapping[str, Any]) -> str:
-    known = _resolved(known, shared)
-    if "enum" in known:
-        return " | ".join(map(_written, known["enum"]))
-    if "const" in known:
-        return _written(known["const"])
-    if "anyOf" in known:
-        return " or ".join(dict.fromkeys(_type(each, shared) for each in known["anyOf"]))
-    if known.get("type") == "array":
-        items = known.get("items")
-        return f"list of {_type(items, shared)}" if items else "list"
-    return _TYPES.get(known.get("type", ""), known.get("title", "table") if known.get("type") == "object" else "")
-
-
-def _resolved(known: Mapping[str, Any], shared: Mapping[str, Any]) -> Mapping[str, Any]:
-    reference = str(known.get("$ref", "")).rpartition("/")[2]
-    return shared.get(reference, known) if reference else known
-
-
-_LIMITS = {
-    "minimum": ">= {}",
-    "exclusiveMinimum": "> {}",
-    "maximum": "<= {}",
-    "exclusiveMaximum": "< {}",
-    "multipleOf": "multiple of {}",
-    "minLength": ">= {} letters",
-    "maxLength": "<= {} letters",
-    "pattern": "like {}",
-}
-
-
-def _bounds(known: Mapping[str, Any], shared: Mapping[str, Any]) -> str:
-    known = _resolved(known, shared)
-    said = [text.format(_number(known[name])) for name, text in _LIMITS.items() if name in known]
-    few, most = known.get("minItems"), known.get("maxItems")
-    if few is not None or most is not None:
-        said.append(f"{few if few is not None else 0} to {most} of them" if most is not None else f">= {few} of them")
-    if "items" in known and (each := _bounds(known["items"], shared)):
-        said.append(f"each {each}")
-    said += [found for option in known.get("anyOf", ()) if (found := _bounds(option, shared))]
-    return ", ".join(said)
-
-
-def _number(value: Any) -> str:  # noqa: ANN401 - any JSON
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 # ---------------------------------------------------------------- what a method skips

@@ -1,13 +1,11 @@
 """`plugins show`: everything about a plugin or an offer, from what is here alone."""
 
 import json
-from typing import Annotated, Literal
 
 import pytest
-from pydantic import Field
 
-from pkt_bench import Settings, plugins
-from pkt_bench.describing import describe, gathered, settings_of
+from pkt_bench import plugins
+from pkt_bench.about import gathered, look_up
 from pkt_bench.errors import RequestError
 
 PLUGIN = '''
@@ -63,7 +61,7 @@ def registry(tmp_path_factory):
 
 
 def test_a_method_says_who_offers_it_and_what_its_module_says(registry):
-    found = describe("shown.py/picky", registry)
+    found = look_up("shown.py/picky", registry)
 
     assert (found.kind, found.name, found.distribution, found.version, found.plugin) == (
         "method",
@@ -77,7 +75,7 @@ def test_a_method_says_who_offers_it_and_what_its_module_says(registry):
 
 
 def test_what_it_skips_is_gathered_by_reason_and_what_it_could_not_look_at_is_said(registry):
-    skips = describe("picky", registry).skips
+    skips = look_up("picky", registry).skips
 
     reasons = {each.reason: each.squares for each in skips.skipped}
     surprise = "the skip of shown.py/picky raised KeyError: 'surprise'; tell its author"
@@ -90,7 +88,7 @@ def test_what_it_skips_is_gathered_by_reason_and_what_it_could_not_look_at_is_sa
 
 
 def test_one_suite_without_data_hides_no_answer_about_another_pair(registry):
-    skips = describe("picky", registry).skips
+    skips = look_up("picky", registry).skips
 
     pairs, suites = len(list(registry.pairs)), len(list(registry.suites))
     # the tiny pair is asked about all suites; the others not about the three whose data are not here
@@ -98,17 +96,17 @@ def test_one_suite_without_data_hides_no_answer_about_another_pair(registry):
 
 
 def test_a_method_without_defaults_says_which_setting_it_wants(registry):
-    found = describe("strict", registry)
+    found = look_up("strict", registry)
 
     assert found.skips.problem == "not asked: it has no default for rank"
-    assert (found.settings[0].default, found.settings[0].description) == ("(must be given)", "Must be given.")
+    assert (found.settings[0].required, found.settings[0].description) == (True, "Must be given.")
 
 
 def test_controls_of_every_kind_are_listed_and_a_control_is_asked_with_its_own_settings(registry):
-    assert ("picky-control", "another") in describe("picky", registry).controls
-    assert ("ranked:low", "a low rank") in describe("ranked", registry).controls
+    assert ("picky-control", "another") in look_up("picky", registry).controls
+    assert ("ranked:low", "a low rank") in look_up("ranked", registry).controls
 
-    skips = describe("ranked:low", registry).skips
+    skips = look_up("ranked:low", registry).skips
     assert [each.reason for each in skips.skipped] == ["rank 1"]
     assert len(skips.skipped[0].squares) == skips.asked > 0
 
@@ -128,14 +126,14 @@ def test_controls_of_every_kind_are_listed_and_a_control_is_asked_with_its_own_s
     ],
 )
 def test_anything_that_is_offered_can_be_shown_and_says_what_else_is_called_so(registry, name, kind, also):
-    found = describe(name, registry)
+    found = look_up(name, registry)
 
     assert (found.kind, found.also) == (kind, also)
     assert found.distribution == "pkt-bench"
 
 
 def test_of_a_plugin_its_hooks_and_offers_are_shown(registry):
-    found = describe("controls", registry)
+    found = look_up("controls", registry)
 
     assert found.facts == {"status": "ok", "hooks": "pkt_bench_controls"}
     assert "control noise-norm" in found.offers
@@ -152,45 +150,13 @@ def test_of_a_plugin_its_hooks_and_offers_are_shown(registry):
 )
 def test_a_name_that_means_nothing_or_too_much_is_refused(registry, name, kind, said):
     with pytest.raises(RequestError) as caught:
-        describe(name, registry, kind)
+        look_up(name, registry, kind)
 
     assert str(caught.value).startswith(said)
 
 
-class Inner(Settings):
-    depth: int = 1
-
-
-class Every(Settings):
-    """One of each."""
-
-    whole: int = Field(default=3, ge=1, lt=9)
-    """A number."""
-    share: float | None = Field(default=None, gt=0, le=1)
-    choice: Literal["a", "b"] = "a"
-    several: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.1, 0.2), min_length=1)
-    flag: bool = True
-    inner: Inner = Inner()
-    must: str
-
-
-def test_settings_are_written_with_type_default_and_bounds_as_people_read_them():
-    found = {each.name: (each.type, each.default, each.bounds) for each in settings_of(Every)}
-
-    assert found == {
-        "whole": ("whole number", "3", ">= 1, < 9"),
-        "share": ("number or none", "none", "> 0, <= 1"),
-        "choice": ("a | b", "a", ""),
-        "several": ("list of number", "0.1,0.2", ">= 1 of them, each > 0"),
-        "flag": ("true or false", "true", ""),
-        "inner": ("Inner", "depth=1", ""),
-        "must": ("text", "(must be given)", ""),
-    }
-    assert settings_of(Every)[0].description == "A number."
-
-
 def test_a_pair_that_can_do_no_suite_is_named_alone():
-    from pkt_bench.describing import Skipped
+    from pkt_bench.about import Skipped
 
     skipped = Skipped("why", (("one", "a"), ("one", "b"), ("two", "b")))
 
