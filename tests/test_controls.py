@@ -188,7 +188,12 @@ def test_controls_are_listed_with_what_they_control(pkt_bench, duo):
     )
 
     rows = {row["control"]: row for row in json.loads(answer.out)}
-    assert rows["mix:random"] == {"control": "mix:random", "of": "mix", "summary": "a teacher of noise"}
+    assert rows["mix:random"] == {
+        "control": "mix:random",
+        "of": "mix",
+        "summary": "a teacher of noise",
+        "distribution": "duo_plugin.py",
+    }
     assert "plain:random" not in rows
 
 

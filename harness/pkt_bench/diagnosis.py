@@ -206,8 +206,7 @@ def _plugins(request: Request, registry: Registry) -> Iterator[Fact]:
 
 def _sandbox(request: Request, registry: Registry) -> Iterator[Fact]:
     """The sandbox for code that a model wrote, and whether a suite that was asked for needs one."""
-    named = {offer.item.name: offer.item for offer in registry.suites}
-    needed = any(name in named and named[name].runs_code for name in request.suites)
+    needed = any(offer.item.runs_code for name in request.suites for offer in registry.suites.called(name))
     found = probe()
     if isinstance(found, Refusal):
         ways = " ".join(f"{each.backend}: {each.why}; to get it: {each.remedy}." for each in found.backends)

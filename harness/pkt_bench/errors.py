@@ -87,6 +87,11 @@ def together(texts: Iterable[str]) -> str:
     return f"{len(said)} problems, and nothing was started:\n" + "\n".join(lines)
 
 
+def sentence(text: str) -> str:
+    """A text with a full stop behind it, unless it ends as sentences do."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> RequestError:
     """The error for a name nobody offers: the nearest one first, then all there are."""
     names = sorted(known)

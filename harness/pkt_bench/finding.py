@@ -46,8 +46,8 @@ class Provider:
 
     @property
     def key(self) -> str:
-        """What no other plugin is called: `distribution/name`."""
-        return f"{self.distribution}/{self.name}"
+        """What no other plugin is called."""
+        return key_of(self.distribution, self.name)
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class Found:
 
     plugins: tuple[tuple[Provider, Fetch], ...] = ()
     remarks: tuple[str, ...] = ()
+
+
+def key_of(distribution: str, name: str) -> str:
+    """A plugin as `distribution/name`; a single file, which is its own distribution, as that alone."""
+    return distribution if distribution == f"{name}.py" else f"{distribution}/{name}"
 
 
 def normal(distribution: str) -> str:
@@ -73,7 +78,7 @@ def is_strict(environ: Mapping[str, str]) -> bool:
 
 def installed(environ: Mapping[str, str]) -> Found:
     """Every plugin of an installed distribution, those included that the lists in `environ` leave out."""
-    points, unreadable = _entry_points()
+    points = _entry_points()
     hidden = _hidden(points)
     providers: list[tuple[Provider, Fetch]] = []
     for number, point in enumerate(points):
@@ -81,7 +86,6 @@ def installed(environ: Mapping[str, str]) -> Found:
         if number in hidden:
             provider = replace(provider, status="disabled", reason=hidden[number])
         providers.append((provider, point.load))
-    providers += [(each, _nothing) for each in unreadable]
     allowed, blocked = (_words(environ.get(name)) for name in (ALLOW, BLOCK))
     every = [provider for provider, _ in providers]
     remarks = [
@@ -102,28 +106,12 @@ def _called(dist: Distribution | None) -> tuple[str, str]:
     return found[0] or "unknown", found[1] or "unknown"
 
 
-def _entry_points() -> tuple[list[EntryPoint], list[Provider]]:
-    """The entry points of our group, each once, and the distributions whose list of them cannot be read."""
-    unreadable: list[Provider] = []
-    try:
-        points = list(importlib.metadata.entry_points(group=GROUP))
-    except Exception:  # noqa: BLE001 - one list that cannot be read hides all others there
-        points = []
-        for dist in importlib.metadata.distributions():
-            try:
-                points += [point for point in dist.entry_points if point.group == GROUP]
-            except Exception as error:  # noqa: BLE001 - this is the one
-                if f"[{GROUP}]" in (dist.read_text("entry_points.txt") or ""):
-                    reason = f"its entry_points.txt cannot be read: {type(error).__name__}: {error}"
-                    unreadable.append(Provider("?", *_called(dist), "entry_points.txt", "broken", reason))
+def _entry_points() -> list[EntryPoint]:
+    """The entry points of our group, each once, by name."""
     once: dict[tuple[str, str, str], EntryPoint] = {}
-    for point in points:
+    for point in importlib.metadata.entry_points(group=GROUP):
         once.setdefault((_called(point.dist)[0], point.name, point.value), point)
-    return sorted(once.values(), key=lambda point: (point.name, point.value)), unreadable
-
-
-def _nothing() -> object:
-    raise ImportError("its entry points cannot be read")
+    return sorted(once.values(), key=lambda point: (point.name, point.value))
 
 
 def _listed(provider: Provider, allowed: tuple[str, ...] | None, blocked: tuple[str, ...] | None) -> Provider:
@@ -166,7 +154,7 @@ def _hidden(points: Sequence[EntryPoint]) -> dict[int, str]:
     """Entry points, by number, whose module is another distribution's here, or is named twice by their own: why."""
     alike: dict[str, list[int]] = {}
     for number, point in enumerate(points):
-        alike.setdefault(point.value.replace(" ", ""), []).append(number)
+        alike.setdefault(point.value.partition("[")[0].replace(" ", ""), []).append(number)
     hidden: dict[int, str] = {}
     for value, several in alike.items():
         if len(several) < 2:

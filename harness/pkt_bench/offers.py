@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pkt_bench.domain import Control, Executor, Method, Pair, Suite, Tracker
-from pkt_bench.errors import RequestError, unknown_name
+from pkt_bench.errors import RequestError, sentence, unknown_name
 from pkt_bench.finding import Provider, normal
 
 T = TypeVar("T", Method, Pair, Suite, Control, Executor, Tracker)
@@ -158,8 +158,14 @@ class Shelf(Generic[T]):
             error = RequestError(
                 f"{error}\n  Any lm-eval task with a training split is one: pkt-bench ls tasks PATTERN"
             )
-        if not self.broken:
+        if not self.broken or distribution:
             return error
+        alike = [each for each in self.broken if plain.partition(":")[0] in {each.name, each.distribution}]
+        why = "".join(
+            f"\n  The plugin '{each.name}' of {each.distribution} cannot be used: {sentence(each.reason)}"
+            for each in alike
+        )
+        error = RequestError(f"{error}{why}")
         count = f"{len(self.broken)} plugin{'s' if len(self.broken) > 1 else ''}"
         return RequestError(f"{error}\n  {count} could not be loaded and may offer it: pkt-bench plugins list")
 
@@ -171,7 +177,7 @@ class Shelf(Generic[T]):
         """The same where a distribution was named: it does not offer this, or there is none of its name."""
         theirs = [offer for offer in self if offer.is_of(distribution)]
         broken = [each for each in self.broken if normal(each.distribution) == normal(distribution)]
-        why = "".join(f"\n  Its plugin '{each.name}' cannot be used: {each.reason}." for each in broken)
+        why = "".join(f"\n  Its plugin '{each.name}' cannot be used: {sentence(each.reason)}" for each in broken)
         if others := self.offers.get(plain, []):
             who = " and ".join(offer.distribution for offer in others)
             spell = " or ".join(offer.qualified for offer in others) + (
@@ -180,7 +186,8 @@ class Shelf(Generic[T]):
             verb = "does" if len(others) == 1 else "do"
             return RequestError(f"{distribution} offers no {self.kind} '{plain}'; {who} {verb}.\n  Write {spell}.{why}")
         if theirs:
-            near = difflib.get_close_matches(plain, [offer.item.name for offer in theirs], n=1, cutoff=0.6)
+            alike = [offer.item.name for offer in theirs if (":" in offer.item.name) == (":" in plain)]
+            near = difflib.get_close_matches(plain, alike, n=1, cutoff=0.6)
             hint = f" Did you mean '{theirs[0].distribution}/{near[0]}'?" if near else ""
             plainly = [offer.item.name for offer in theirs if ":" not in offer.item.name]
             return RequestError(
@@ -198,7 +205,7 @@ def _ambiguity(kind: str, name: str, found: Sequence[Offer[Any]]) -> str:
         what, spell = f"the {kind} '{name}'", " or ".join(offer.qualified for offer in found)
     else:
         who = " and ".join(offer.control_distribution for offer in found)
-        what, spell = f"the control '{name}'", " or ".join(offer.item.name for offer in found)
+        what, spell = f"the control '{name}'", " or ".join(offer.qualified for offer in found)
     return (
         f"{what} is offered by {who}.\n"
         f"  Name one of them as {spell}, or leave a plugin out with PKT_BENCH_DISABLE_PLUGINS=NAME."

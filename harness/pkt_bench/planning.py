@@ -448,6 +448,16 @@ def _names_method_of(name: str, control: Offer[Method]) -> bool:
 def _grids(request: Request, names: Callable[[str], bool]) -> list[list[dict[str, Any]]]:
     """What is asked under each of these names, plain ones first: all combinations of its swept values."""
     asked = sorted({name for name in (*request.settings, *request.sweep) if names(name)}, key=lambda name: "/" in name)
+    flags = [name for name in asked if "/" not in name and name in request.assigned]
+    for longer in (name for name in asked if "/" in name and name not in request.assigned):
+        in_file = {*request.settings.get(longer, {}), *request.sweep.get(longer, {})}
+        for plain in flags:
+            if both := sorted(in_file & request.settings.get(plain, {}).keys()):
+                # the longer name would win, and a flag has to
+                raise RequestError(
+                    f"{', '.join(both)} of '{longer}' is given under that name in a file and as '{plain}' beside it."
+                    f"\n  To overrule the file write --set {longer}.{both[0]}=VALUE."
+                )
     return [_grid(request, name) for name in asked]
 
 
@@ -567,9 +577,12 @@ def _squares(works: list[_Work], methods: list[Offer[Method]]) -> Iterator[tuple
 def skip_reason(offer: Offer[Method], question: Question) -> str | None:
     """Why a method cannot do what is asked, in its own words; None where it can."""
     try:
-        return offer.item.skip(question)
+        reason = offer.item.skip(question)
     except Exception as error:  # noqa: BLE001 - one stranger's defect must not take the other methods along
         return f"the skip of {_qualified(offer)} raised {type(error).__name__}: {error}; tell its author"
+    if reason is None or isinstance(reason, str):
+        return reason
+    return f"the skip of {_qualified(offer)} gave a {type(reason).__name__}, no sentence; tell its author"
 
 
 def _qualified(offer: Offer[Any]) -> str:

@@ -24,8 +24,8 @@ import pluggy
 
 from pkt_bench import finding, hookspecs
 from pkt_bench.domain import Control, Executor, Method, Pair, Suite, Tracker
-from pkt_bench.errors import ContractError, RequestError, UnavailableError
-from pkt_bench.finding import GROUP, Fetch, Provider, normal
+from pkt_bench.errors import ContractError, RequestError, UnavailableError, sentence
+from pkt_bench.finding import GROUP, Fetch, Provider, key_of, normal
 from pkt_bench.offered import problem_with
 from pkt_bench.offers import Offer, Shelf, split_name
 
@@ -97,8 +97,9 @@ def load(
             if provider.status == "ok":
                 provider = _collect(manager, provider, shelves)
         if provider.status == "broken" and provider.origin in asked:
+            why = sentence(provider.reason)
             raise UnavailableError(
-                f"the plugin {provider.origin} cannot be used: {provider.reason}.\n  Mend the file, or leave it out."
+                f"the plugin {provider.origin} cannot be used: {why}\n  Mend the file, or leave it out."
             )
         providers.append(provider)
     providers = _with_clashes(providers, shelves)
@@ -197,7 +198,7 @@ def _with_clashes(providers: Sequence[Provider], shelves: _Shelves) -> list[Prov
 
 
 def _key(offer: Offer[Any]) -> str:
-    return f"{offer.distribution}/{offer.provider}"
+    return key_of(offer.distribution, offer.provider)
 
 
 def _meet(one: Offer[Any], other: Offer[Any], methods: Sequence[Offer[Method]]) -> bool:

@@ -28,7 +28,7 @@ from pkt_bench_leaderboards.comparable import Entry, Group, RowKey, groups, read
 from pkt_bench_leaderboards.contests import Contest
 from pkt_bench_leaderboards.forgetting import Elsewhere, Repeat, forgotten, noise, read_elsewhere, read_repeats
 from pkt_bench_leaderboards.items import ItemKey, read_answers
-from pkt_bench_leaderboards.labels import is_called, labels_of
+from pkt_bench_leaderboards.labels import OWN, is_called, labels_of
 from pkt_bench_leaderboards.records import (
     NOT_RUN,
     Against,
@@ -46,10 +46,6 @@ from pkt_bench_leaderboards.statistics import SIGNIFICANT, Answers, Paired
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-OWN = "pkt-bench"
-"""The distribution whose untouched models everything is measured against, where several offer some."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from collections.abc import Collection, Iterable
 
 from pkt_bench_leaderboards.comparable import Entry, RowKey
 
+OWN = "pkt-bench"
+"""The distribution of the bench's own methods; where several offer untouched models, its are measured against."""
+
 
 def labels_of(kinds: Iterable[Entry], beside: Iterable[RowKey] = ()) -> dict[RowKey, str]:
     """What each row is called: the method, and where that is not enough, what tells it from its namesakes.

@@ -11,6 +11,7 @@ from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.board import Against, Board, Column, Forgotten, Noise, Row, Square
 from pkt_bench_leaderboards.contests import better
 from pkt_bench_leaderboards.figures import against_baseline, is_lost, is_share, probability
+from pkt_bench_leaderboards.labels import OWN
 from pkt_bench_leaderboards.sheet import Line, Note
 from pkt_bench_leaderboards.statistics import SIGNIFICANT, Paired
 
@@ -73,6 +74,7 @@ def notes(board: Board, rows: Sequence[Row], lines: Sequence[Line], footnotes: F
     about = [_about(column) for column in board.columns if column.task]
     if about:
         found.append(Note("tasks", " · ".join(about)))
+    found += _of_strangers(rows)
     found += _of_places(board)
     found += _of_tests(board, rows, marks)
     found += _of_gaps(board)
@@ -110,6 +112,16 @@ def _about(column: Column) -> str:
     if not column.higher_is_better:
         parts.append("lower is better")
     return ", ".join(parts)
+
+
+def _of_strangers(rows: Sequence[Row]) -> list[Note]:
+    """Whose methods those are that the bench does not offer itself: a name alone might be taken for one of its own."""
+    whose: dict[str, list[str]] = {}
+    for row in rows:
+        if row.distribution != OWN and not row.label.startswith(f"{row.distribution}/"):
+            whose.setdefault(row.distribution, []).append(row.label)
+    said = [f"{text.named(labels)} by {distribution or text.UNKNOWN}" for distribution, labels in whose.items()]
+    return [Note("offered", "; ".join(said))] if said else []
 
 
 # ---------------------------------------------------------------- places and tests

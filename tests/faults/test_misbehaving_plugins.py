@@ -119,11 +119,15 @@ def test_a_plugin_that_cannot_be_imported_is_listed_with_its_reason_and_refused_
     listed = pkt_bench("plugins", "list", "--format", "json", PYTHONPATH=str(misbehaving.path))
     asked = pkt_bench("plan", "--methods", "import-error", PYTHONPATH=str(misbehaving.path))
 
-    broken = next(row for row in json.loads(listed.out) if row["distribution"] == "import-error 1.0")
+    broken = next(row for row in json.loads(listed.out) if row["distribution"] == "import-error")
     assert broken["status"] == "broken"
     assert broken["reason"] == "cannot be imported: RuntimeError: the library it stands on is broken"
     assert asked.code == 2
     assert "no method is called 'import-error'." in asked.err
+    assert (
+        "The plugin 'misbehaving_import_error' of import-error cannot be used: cannot be imported: RuntimeError:"
+        " the library it stands on is broken.\n" in asked.err
+    )
     assert "1 plugin could not be loaded and may offer it: pkt-bench plugins list" in asked.err
 
 

@@ -219,3 +219,19 @@ def test_a_method_of_which_nothing_is_done_is_in_the_command_too(made, parsed):
     methods = re.search(r"--methods (\S+)", parsed(made).text)[1].split(",")
 
     assert {"kd", "gkd", "lora", "nuggets:noise-spectrum"} <= set(methods)
+
+
+def test_the_commands_install_whoever_offers_a_method_that_is_not_the_benchs_own(contents, parsed):
+    runs = contents.runs
+    column = runs.schema.get_field_index("distribution")
+    whose = [
+        {"lora": "a-stranger", "pissa": "mine.py"}.get(method, "pkt-bench") for method in runs["method"].to_pylist()
+    ]
+    runs = runs.set_column(column, runs.schema.field(column), [whose])
+
+    shown = parsed(page(boards(runs, contents.items), runs, contents.items, Beside())).text
+
+    # boards.py records version 0.1 of every distribution
+    assert "pip install a-stranger==0.1" in shown
+    assert "pip install mine.py" not in shown
+    assert shown.count("pip install") == 2

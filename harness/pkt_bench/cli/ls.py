@@ -56,6 +56,7 @@ def controls(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: 
             "control": offer.item.name,
             "of": offer.item.control_of,
             "summary": offer.item.control.summary if offer.item.control is not None else offer.item.summary,
+            "distribution": offer.control_distribution or offer.distribution,
         }
         for offer in plugins.load(plugin or ()).methods
         if offer.item.control_of
@@ -269,24 +270,31 @@ def runs(
 
 
 _SHOWN = (
-    *("run_id", "cell_key", "created_at", "outcome", "method", "pair", "suite", "seed"),
+    *("run_id", "cell_key", "created_at", "outcome", "method", "distribution", "pair", "suite", "seed"),
     *("headline", "metric", "value", "seconds", "host", "reason"),
 )
 
 
 def _attempts(table: pa.Table) -> list[dict[str, Any]]:
     """One row a run, that of its headline figure where it has one."""
+    from pkt_bench_leaderboards.comparable import RowKey
+    from pkt_bench_leaderboards.labels import called, shared_methods
+
+    def key_of(row: dict[str, Any]) -> RowKey:
+        return RowKey(row["method"], "", row["distribution"] or "", "")
+
     runs: dict[tuple[str, str], dict[str, Any]] = {}
     for row in table.select(_SHOWN).to_pylist():
         key = row["cell_key"], row["run_id"]
         if key not in runs or (row["headline"] and not runs[key]["headline"]):
             runs[key] = row
+    shared = shared_methods(map(key_of, runs.values()))
     newest_first = sorted(runs.values(), key=lambda row: (row["created_at"], row["run_id"]), reverse=True)
     return [
         {
             "when": row["created_at"].isoformat(timespec="seconds"),
             "outcome": row["outcome"],
-            "method": row["method"],
+            "method": called(key_of(row), shared),
             "pair": row["pair"],
             "suite": row["suite"],
             "seed": row["seed"],

@@ -8,9 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pkt_bench.as_typed import spelling, text_of
 from pkt_bench.contract.findings import Finding
 from pkt_bench.domain import Method
 from pkt_bench.errors import PktBenchError
+from pkt_bench.kept_settings import as_kept, from_kept
 from pkt_bench.settings import parse_settings
 
 
@@ -43,7 +45,7 @@ def of_settings(method: Method) -> Iterator[Finding]:
 def can_be_kept(method: Method) -> bool:
     """Whether its settings can be part of a row at all: without that no cell of it can be planned."""
     try:
-        json.dumps(method.settings().model_dump(mode="json"), allow_nan=False)
+        json.dumps(as_kept(method.settings()), allow_nan=False)
     except Exception:  # noqa: BLE001 - a stranger's class may raise anything; what, is found where it is looked at
         return False
     return True
@@ -72,9 +74,8 @@ def _defects(name: str, model: type[BaseModel]) -> Iterator[str]:
 def _not_plain(model: type[BaseModel], defaults: BaseModel) -> Iterator[str]:
     """Settings are kept in rows and digested into keys as JSON."""
     try:
-        text = defaults.model_dump_json()
-        json.dumps(json.loads(text), allow_nan=False)
-        if model.model_validate_json(text) != defaults:
+        text = json.dumps(as_kept(defaults), allow_nan=False)
+        if from_kept(model, text) != defaults:
             yield "its defaults are not what they were after a way through JSON"
         model.model_json_schema()
     except Exception as error:  # noqa: BLE001 - pydantic's many kinds
@@ -84,30 +85,21 @@ def _not_plain(model: type[BaseModel], defaults: BaseModel) -> Iterator[str]:
 def _not_typed(name: str, model: type[BaseModel], defaults: BaseModel) -> Iterator[str]:
     for field in model.model_fields:
         value = getattr(defaults, field)
-        words = _as_typed(value)
-        if words is None:
+        words, spelled = text_of(value), spelling(model, field)
+        if not words:
+            # nobody types nothing
             continue
         try:
-            typed = getattr(parse_settings(name, model, {field: words}), field)
+            typed = getattr(parse_settings(name, model, {spelled: words}), field)
         except PktBenchError:
-            yield f"its own default cannot be given as --set {name}.{field}={words}"
+            yield f"its own default cannot be given as --set {name}.{spelled}={words}"
         else:
             if typed != value:
-                yield f"--set {name}.{field}={words} gives {typed!r}, not its default {value!r}"
+                yield f"--set {name}.{spelled}={words} gives {typed!r}, not its default {value!r}"
 
 
 def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def _as_typed(value: Any) -> str | None:  # noqa: ANN401 - a setting's value
-    """A value as people give it to `--set`; None where they would not."""
-    if value is None:
-        return "none"
-    if isinstance(value, tuple | list):
-        parts = [_as_typed(each) for each in value]
-        return ",".join(map(str, parts)) if parts and all(parts) else None
-    return str(value) if isinstance(value, bool | int | float | str) and str(value) else None
 
 
 def _is_unbounded_number(field: Any) -> bool:  # noqa: ANN401 - pydantic's FieldInfo

@@ -7,6 +7,7 @@ records are unknown is never ranked with rows that were recorded here.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from pkt_bench_leaderboards import schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pkt_bench.domain import Task
+    from pkt_bench.domain import Suite
     from pkt_bench.exchange.lm_eval_reader import Evaluation, Figure
 
 # of the columns that pkt-bench wrote beside lm-eval's, those that the file, the user or the import decides
@@ -127,7 +128,7 @@ def _row(evaluation: Evaluation, figure: Figure, asked: Asked) -> dict[str, Any]
         "method": asked.method,
         "settings": _settings(settings),
         "pair": asked.pair,
-        "suite": asked.suite,
+        "suite": installed.name if (installed := _installed(asked.suite)) is not None else asked.suite,
         "seed": asked.seed,
         "outcome": str(Outcome.DONE),
         "reason": "",
@@ -159,7 +160,8 @@ def _headline(evaluation: Evaluation, figure: Figure, asked: Asked) -> dict[str,
         return {"headline": figure == _among(evaluation, (task, metric, filter_name or "none"))}
     if evaluation.ours:
         return {}
-    if task_of_suite := _first_task(asked.suite):
+    if (installed := _installed(asked.suite)) is not None:
+        task_of_suite = installed.tasks[0]
         wanted = (task_of_suite.name, task_of_suite.metric, task_of_suite.filter)
         chosen = figure == _among(evaluation, wanted)
         return {"headline": chosen, "chance": task_of_suite.chance if chosen else None}
@@ -172,11 +174,13 @@ def _headline(evaluation: Evaluation, figure: Figure, asked: Asked) -> dict[str,
     return {"headline": True}
 
 
-def _first_task(suite: str) -> Task | None:
+@functools.cache
+def _installed(suite: str) -> Suite | None:
+    """The suite of this name, plain or as `distribution/name`, where one is installed."""
     from pkt_bench import plugins
 
-    found = [offer.item for offer in plugins.load().suites if offer.item.name == suite]
-    return found[0].tasks[0] if found else None
+    shelf = plugins.load().suites
+    return shelf.get(suite).item if shelf.called(suite) else None
 
 
 def _among(evaluation: Evaluation, wanted: Figure) -> Figure:

@@ -64,7 +64,7 @@ class Forecast:
 
 
 def _kind(cell: Cell) -> tuple[str, str, str]:
-    return cell.method, cell.pair, cell.suite
+    return cell.called or cell.method, cell.pair, cell.suite
 
 
 def spoken(seconds: float) -> str:

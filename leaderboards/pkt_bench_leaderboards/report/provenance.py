@@ -10,7 +10,7 @@ from typing import Any
 
 from pkt_bench_leaderboards import text
 from pkt_bench_leaderboards.comparable import RowKey
-from pkt_bench_leaderboards.labels import called, shared_methods
+from pkt_bench_leaderboards.labels import OWN, called, shared_methods
 from pkt_bench_leaderboards.records import Board, Row
 from pkt_bench_leaderboards.report.counted import Counted
 from pkt_bench_leaderboards.report.markup import Markup, join, scrolling, table, tag
@@ -75,6 +75,7 @@ def reproduce(board: Board, runs: Sequence[Counted], defaults: Mapping[str, Mapp
     versions = sorted({run.row["pkt_bench_version"] for run in runs if run.row["pkt_bench_version"]})
     revisions = sorted({run.row["git_revision"] for run in runs if run.row["git_revision"]})
     lines = [f"pip install pkt-bench=={version}" for version in versions[-1:]]
+    lines += _strangers(runs)
     rows = board.rows
     said = []
     lines += [_command(board, group, runs, defaults) for group in _commands(rows)]
@@ -101,6 +102,16 @@ def reproduce(board: Board, runs: Sequence[Counted], defaults: Mapping[str, Mapp
     headings = [("method", False), ("version", False), ("offered by", False), ("settings", False)]
     listing = table(headings, settings, "Settings of every method after defaults, as recorded", class_="wordy")
     return join([code, tag("p", " ".join(said)), tag("details", tag("summary", "All settings"), listing)])
+
+
+def _strangers(runs: Sequence[Counted]) -> list[str]:
+    """How to get the distributions of methods that are not the bench's own; a single file is no distribution."""
+    found = {(str(run.row["distribution"]), str(run.row["distribution_version"])) for run in runs}
+    return [
+        f"pip install {shlex.quote(f'{name}=={version}')}"
+        for name, version in sorted(found)
+        if name not in {OWN, "imported", "None"} and not name.endswith(".py")
+    ]
 
 
 def sources(files: Sequence[tuple[str, str]]) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,16 +24,21 @@ def list_plugins(
     from pkt_bench.plugins import load
     from pkt_bench.tui.listing import show
 
+    form = "json" if as_json else format
+
+    def listed(names: Iterable[str]) -> list[str] | str:
+        return list(names) if form == "json" else ", ".join(names)
+
     rows = [
         {
             "plugin": provider.name,
             "status": provider.status,
             "distribution": provider.distribution,
             "version": provider.version,
-            "offers": ", ".join(provider.offers),
-            "hooks": ", ".join(hook.removeprefix("pkt_bench_") for hook in provider.hooks),
+            "offers": listed(provider.offers),
+            "hooks": listed(hook.removeprefix("pkt_bench_") for hook in provider.hooks),
             "reason": provider.reason,
         }
         for provider in load(plugin or ()).providers
     ]
-    show("plugins", rows, "json" if as_json else format)
+    show("plugins", rows, form)
