@@ -246,3 +246,24 @@ def test_the_list_of_runs_says_whose_each_of_two_methods_of_one_name_was(place, 
         "laten",
         "student",
     }
+
+
+@pytest.mark.slow
+def test_a_plugin_of_this_project_published_elsewhere_keeps_its_contract_there(place, pico):
+    sides = f"{pico.folder / 'pico' / 'teacher'}:{pico.folder / 'pico' / 'student'}"
+
+    answer = place.pkt_bench(
+        *("plugins", "check", "laten", "--pair", sides, "--set", "laten.steps=3", "--set", "laten.inject_steps=2,3"),
+        "--json",
+    )
+
+    report = json.loads(answer.out)
+    assert answer.code == 0, answer.out
+    assert (report["method"], report["distribution"], report["version"]) == ("laten", "laten-elsewhere", "0.0.7")
+    assert {finding["standing"] for finding in report["findings"]} == {"kept"}
+
+
+def test_fifteen_lines_publish_a_plugin_of_this_project_elsewhere(tmp_path):
+    folder = copied_out("laten", tmp_path, distribution="pkt-bench-laten")
+
+    assert len((folder / "pyproject.toml").read_text(encoding="utf-8").splitlines()) <= 15

@@ -89,8 +89,9 @@ def copied_out(name, to, *, distribution, version="0.0.7"):
     package = f"pkt_bench_{name}"
     shutil.copytree(PLUGINS / package, to / distribution / package, ignore=shutil.ignore_patterns("__pycache__"))
     text = COPIED.format(distribution=distribution, version=version, package=package, name=name)
-    # the folder is not called as the distribution is, so it is named
-    text += f'\n[tool.hatch.build.targets.wheel]\npackages = ["{package}"]\n'
+    if distribution.replace("-", "_") != package:
+        # the folder is not called as the distribution is, so it is named
+        text += f'\n[tool.hatch.build.targets.wheel]\npackages = ["{package}"]\n'
     (to / distribution / "pyproject.toml").write_text(text, encoding="utf-8")
     return to / distribution
 

@@ -1,4 +1,4 @@
-"""anchor: moves the student's embedding towards what the teacher's says of the same tokens.
+"""anchor: moves the student's embedding towards the teacher's, token by token.
 
 TODO: this is a working method to start from. Say here what yours does, by which formula, and what to expect of it.
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class AnchorSettings(Settings):
-    """What can be set with `--set anchor.NAME=VALUE`; the defaults are what the board shows."""
+    """Change one with `--set anchor.NAME=VALUE`; the board shows the defaults."""
 
     strength: float = Field(default=0.2, gt=0, le=1)
     """How far the embedding moves: 1 puts the teacher's in its place."""
