@@ -11,7 +11,7 @@ A file is named by its own first line (`# sweep.toml`) or by the paragraph above
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,12 +21,16 @@ FILES = ("python", "toml", "yaml", "json")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, the number of its first line, the paragraph above it."""
+    """A fenced block: its language, its text, the number of its first line, the paragraph above it.
+
+    `cut` is the file of a step of the tutorial that it is cut from, or from a part of.
+    """
 
     language: str
     text: str
     line: int
     above: str
+    cut: str = ""
 
     @property
     def file(self):
@@ -54,15 +58,17 @@ def without_comment(line):
 
 def blocks(path):
     """The fenced blocks of a document."""
-    above, open_, inside, found = "", False, None, []
+    above, open_, inside, found, step = "", False, None, [], ""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if inside is None and line.startswith("```"):
-            inside = Block(line[3:].strip(), "", number + 1, above)
+            inside, step = Block(line[3:].strip(), "", number + 1, above, step), ""
         elif inside is not None and line.startswith("```"):
             found.append(inside)
             inside, above, open_ = None, "", False
         elif inside is not None:
-            inside = Block(inside.language, f"{inside.text}{line}\n", inside.line, inside.above)
+            inside = replace(inside, text=f"{inside.text}{line}\n")
+        elif mark := re.match(r"<!-- (\w+\.\w+).* -->", line):
+            step = mark[1]
         elif line.strip():
             above, open_ = f"{above} {line.strip()}" if open_ else line.strip(), True
         else:

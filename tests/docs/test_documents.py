@@ -14,9 +14,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 import pytest
 
 import boards
+from docs.cutting import DOCUMENT, cut, whole
 from docs.documents import FILES, ROOT, blocks, documents
 from docs.programs import Desk
 
@@ -84,6 +86,8 @@ INSTEAD = {
     "pkt-bench run --methods laten --controls all": Instead(
         "ten controls", {"--controls all": "--controls unaligned"}, FEW
     ),
+    "pkt-bench run --plugin anchor.py --methods student,anchor,teacher --controls other-tokens,noise-norm"
+    " --suite knowledge --seeds 3": Instead("fifteen cells", {"--seeds 3": "--seeds 1"}),
     "pkt-bench run --executor ray": Instead("tests/ray starts clusters, which takes ten seconds", add="--dry-run"),
     "pkt-bench run --executor ray --set ray.address=auto --device cuda --set ray.gpus_per_cell=0.5": Instead(
         "no cluster and no GPU", {"--device cuda": "--device cpu"}, "--dry-run"
@@ -116,9 +120,32 @@ def a_run_folder(_, folder):
 # what a document finds in its folder
 SURROUNDINGS = {"README.md": own_things, "leaderboards/README.md": a_run_folder}
 
+# what is there when the last command of a document has ended, with words that are in it
+LEFT = {
+    "plugins/README.md": {
+        "runs/logs/mine.txt": "teacher, tiny, code, seed 0: done",
+        "runs/logs/to-do.txt": "lora, tiny, code, seed 0",
+        "runs/logs/stages.txt": "lora, tiny, code, seed 0: load",
+        "runs/logs/bill.json": '"cells": 1',
+        "runs/board.arrow": "louder:any-norm",
+    },
+    "plugins/TUTORIAL.md": {"runs/board.arrow": "anchor:other-tokens", "strengths/board.arrow": "0.75"},
+}
+
+
+def said_in(file):
+    """A file as text, whatever it is."""
+    if file.suffix == ".arrow":
+        return str(pa.ipc.open_file(file).read_all().select(["method", "settings"]).to_pydict())
+    return file.read_text(encoding="utf-8")
+
 
 def try_block(desk, block):
     """Does what a block says; gives what went wrong, a line for each part of it that did."""
+    if block.cut:
+        # a part of a file: the reader has put it where it belongs, and has that step's file
+        desk.write(block.file if block.cut.startswith("test") else "anchor.py", whole(block.cut))
+        return
     if block.file:
         desk.write(block.file, block.text)
         return
@@ -132,6 +159,12 @@ def try_block(desk, block):
             yield before, desk.run(before)
         what = instead.of(command)
         yield command, desk.type_in(what, instead.shows, instead.keys) if instead.keys else desk.run(what)
+
+
+def test_the_blocks_of_the_tutorial_are_those_of_its_tested_files():
+    text = DOCUMENT.read_text(encoding="utf-8")
+
+    assert cut(text) == text, "python tests/docs/cutting.py writes them anew"
 
 
 @pytest.mark.slow
@@ -154,4 +187,13 @@ def test_what_a_document_asks_its_reader_to_do_works(name, world, tmp_path):
                     f"line {block.line}: {what}\n  exit code {ended.code}\n{ended.out[-500:]}{ended.err[-3000:]}"
                 )
 
+    for file, words in LEFT.get(name, {}).items():
+        if not (folder / file).exists() or words not in said_in(folder / file):
+            failed.append(f"{file} does not say {words!r}")
     assert not failed, "\n".join(failed)
+
+
+def test_nothing_runs_instead_of_a_command_that_no_document_has():
+    written = {command for path in TRIED.values() for block in blocks(path) for command in block.commands()}
+
+    assert set(INSTEAD) <= written
