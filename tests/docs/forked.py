@@ -67,6 +67,8 @@ def become(order):
             fcntl.ioctl(opened, termios.TIOCSCTTY, 0)
         os.dup2(opened, number)
         os.close(opened)
+    # ours know of the streams they were opened on, and not of these
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
     # the server was started by our parent, who alone may wait for it
     forkserver._forkserver.ensure_running = lambda: None
     sys.argv = [order["program"], *order["words"]]

@@ -14,6 +14,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 INSTALL = (sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", "--quiet")
 # CI is what runs this test, and runs these beside it
 OF_CI = ("ruff", "mypy", "lint-imports")
+# what tests of three lines have no use for, and takes two seconds
+LEAN = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 CHECKOUT = Place(ROOT, ROOT / "harness")
 
 
@@ -83,7 +85,7 @@ class Desk:
     def _pytest(self, words):
         """Tests in the document's folder are run; those of the project are collected, of all of them one file's."""
         if (self.folder / "pyproject.toml").is_file() or list(self.folder.glob("test_*.py")):
-            return self.world.fork("pytest", ["-q", "-p", "no:cacheprovider", *words], self)
+            return self.world.fork("pytest", ["-q", *LEAN, *words], self)
         named = any(not word.startswith("-") for word in words)
         more = [] if named else ["tests/test_house.py"]
         return self.world.once([sys.executable, "-m", "pytest", "--collect-only", "-q", *words, *more], CHECKOUT)

@@ -59,14 +59,16 @@ INSTEAD = {
         ALL, SOME | {"--seeds 3": "--seeds 2", "--also-score all": "--also-score arithmetic"}, f"{FEW} {LORA}"
     ),
     "pkt-bench run --config sweep.toml --out runs/ranks": Instead(
-        "nine cells of three seeds each", add=f"--seeds 1 --train-records 8 {LORA} {NUGGETS}"
+        "nine cells of three seeds each", add=f"--seeds 1 --methods nuggets --train-records 8 {NUGGETS}"
     ),
     "pkt-bench run --budget tokens=1e6,trainable=500000 --cell-seconds 2h --cell-memory 8GiB": Instead(
         ALL, add=f"{FEW} --methods lora {LORA}"
     ),
     "pkt-bench run --retry failed,timeout": Instead(ALL, add=f"{FEW} --methods student"),
     "pkt-bench run --pair qwen2.5-3b-1.5b --suite gsm8k --tasks arc_easy,mmlu --device cuda --dtype bfloat16": Instead(
-        f"no GPU, and {ALL}", {"--device cuda": "--device cpu"}, "--methods student --limit 1"
+        f"no GPU, 57 subjects of MMLU, and {ALL}",
+        {"--device cuda": "--device cpu", "mmlu": "mmlu_virology"},
+        "--methods student --limit 1",
     ),
     "pkt-bench run --pair qwen2.5-3b-1.5b --suite gsm8k --tasks arc_easy --data-dir bundle/data --offline": Instead(
         ALL, add="--methods student --limit 1"
