@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from pkt_bench import cli
+from pkt_bench import cli, plugins
 from pkt_bench.executors.phases import server
 
 LOADED = ("pkt_bench.executors.preload", "pkt_bench.planning", "pkt_bench.store", "pkt_bench_leaderboards.board")
@@ -90,6 +90,9 @@ if __name__ == "__main__":
     server(threads=1)
     for name in LOADED:
         importlib.import_module(name)
+    # what every cell would work out anew: plugins with their settings, and how transformers names weights
+    plugins.load()
+    importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("llama")
     said = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     start_server()

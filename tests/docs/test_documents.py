@@ -54,9 +54,11 @@ FEW = "--suite knowledge --train-records 8"
 ALL = "eleven methods on three suites take minutes, and what random models write teaches no student"
 
 INSTEAD = {
-    "pkt-bench run --methods all": Instead(ALL, SOME, f"{FEW} --suite arithmetic {LORA}"),
+    "pkt-bench run --methods all": Instead(ALL, SOME, f"{FEW} {LORA}"),
     "pkt-bench run --methods all --seeds 3 --also-score all": Instead(
-        ALL, SOME | {"--seeds 3": "--seeds 2", "--also-score all": "--also-score arithmetic"}, f"{FEW} {LORA}"
+        ALL,
+        {"--methods all": "--methods lora", "--seeds 3": "--seeds 2", "--also-score all": "--also-score arithmetic"},
+        f"{FEW} {LORA}",
     ),
     "pkt-bench run --config sweep.toml --out runs/ranks": Instead(
         "nine cells of three seeds each", add=f"--seeds 1 --methods nuggets --train-records 8 {NUGGETS}"
