@@ -1,12 +1,14 @@
 """`plugins show`: everything about a plugin or an offer, from what is here alone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from pkt_bench import plugins
 from pkt_bench.about import gathered, look_up
 from pkt_bench.errors import RequestError
+from pkt_bench.planning import skip_reason
 
 PLUGIN = '''
 """First line of the module.
@@ -173,3 +175,13 @@ def test_the_command_prints_the_same_as_text_and_as_json(pkt_bench):
         assert setting["description"] in shown.out
     assert as_json["facts"]["control of"] == "nuggets"
     assert "skips\n  " in shown.out
+
+
+@pytest.mark.parametrize(("given", "said"), [("", "an empty text"), (True, "a bool")])
+def test_a_skip_that_gives_no_sentence_is_said_to_be_its_authors_mistake(registry, given, said):
+    offer = registry.methods.get("picky")
+    wordless = replace(offer, item=replace(offer.item, skip=lambda question: given))
+
+    reason = skip_reason(wordless, None)
+
+    assert reason == f"the skip of shown.py/picky gave {said}, no sentence; tell its author"

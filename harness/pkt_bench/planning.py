@@ -580,9 +580,10 @@ def skip_reason(offer: Offer[Method], question: Question) -> str | None:
         reason = offer.item.skip(question)
     except Exception as error:  # noqa: BLE001 - one stranger's defect must not take the other methods along
         return f"the skip of {_qualified(offer)} raised {type(error).__name__}: {error}; tell its author"
-    if reason is None or isinstance(reason, str):
+    if reason is None or (isinstance(reason, str) and reason.strip()):
         return reason
-    return f"the skip of {_qualified(offer)} gave a {type(reason).__name__}, no sentence; tell its author"
+    given = "an empty text" if isinstance(reason, str) else f"a {type(reason).__name__}"
+    return f"the skip of {_qualified(offer)} gave {given}, no sentence; tell its author"
 
 
 def _qualified(offer: Offer[Any]) -> str:
