@@ -92,6 +92,7 @@ INSTEAD = {
     ),
     "pkt-bench run --plugin anchor.py --methods student,anchor,teacher --controls other-tokens,noise-norm"
     " --suite knowledge --seeds 3": Instead("fifteen cells", {"--seeds 3": "--seeds 1"}),
+    "pkt-bench plugins check louder --plugin louder.py": Instead("eight pairs; tests/contract", add="--pair tiny"),
     "pkt-bench run --executor ray": Instead("tests/ray starts clusters, which takes ten seconds", add="--dry-run"),
     "pkt-bench run --executor ray --set ray.address=auto --device cuda --set ray.gpus_per_cell=0.5": Instead(
         "no cluster and no GPU", {"--device cuda": "--device cpu"}, "--dry-run"
