@@ -21,6 +21,8 @@ def whole(name):
     """A file as its reader has it: without marks, its step called by its plugin's name."""
     lines = (HERE / name).read_text(encoding="utf-8").splitlines()
     text = "\n".join(line for line in lines if not re.match(r"\s*# (>>>|<<<)", line)) + "\n"
+    # marks have their own empty lines around them
+    text = re.sub(r"\n{4,}", "\n\n\n", text)
     return re.sub(r"docs\.tutorial\.step_\d_\w+", "anchor", text)
 
 

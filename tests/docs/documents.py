@@ -78,9 +78,12 @@ def blocks(path):
 
 
 def documents():
-    """Every Markdown file of the project, but for those of hidden folders."""
+    """Every Markdown file of the project, but for hidden folders and for the template of a plugin's project.
+
+    What that one says is true of a project that was made of it: `tests/test_new_plugin.py` runs it there.
+    """
     return [
         path
         for path in sorted(ROOT.rglob("*.md"))
-        if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+        if not any(part.startswith(".") or part == "template" for part in path.relative_to(ROOT).parts)
     ]

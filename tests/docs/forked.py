@@ -12,8 +12,10 @@ import fcntl
 import importlib
 import json
 import os
+import signal
 import sys
 import termios
+import time
 import traceback
 from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
@@ -24,6 +26,7 @@ from pkt_bench import cli, plugins
 from pkt_bench.executors.phases import server
 
 LOADED = ("pkt_bench.executors.preload", "pkt_bench.planning", "pkt_bench.store", "pkt_bench_leaderboards.board")
+SECONDS = 300
 PROGRAMS = {"pkt-bench": cli.main, "pytest": pytest.console_main}
 
 
@@ -49,11 +52,19 @@ def start_server():
 
 
 def answer(order):
-    """Runs a command, and gives its exit code once its process has ended."""
+    """Runs a command, and gives its exit code once its process has ended; 124 where it had to be ended."""
     child = os.fork()
     if child == 0:
         become(order)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return 124
 
 
 def become(order):

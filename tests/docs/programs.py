@@ -36,6 +36,11 @@ class Desk:
 
     def run(self, command):
         """Runs a command as it is written."""
+        command, redirected, file = command.partition(" > ")
+        if redirected:
+            ended = self.run(command)
+            (self.folder / file).write_text(ended.out, encoding="utf-8")
+            return ended
         program, *words = shlex.split(command)
         if program in OF_CI:
             known = command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
@@ -77,6 +82,8 @@ class Desk:
             return Ended(1, "", f"pyproject.toml has no extra '{extra}'")
         if name == "." and (self.folder / "pyproject.toml").is_file():
             return self.world.run([*INSTALL, "--target", str(self.site), "."], self)
+        if name.startswith("./") and (self.folder / name / "pyproject.toml").is_file():
+            return self.world.run([*INSTALL, "--target", str(self.site), name], self)
         if name == ".":
             return self.world.once([*INSTALL, "--dry-run", "."], CHECKOUT)
         ours = {re.split(r"\W", each)[0] for more in (PROJECT["dependencies"], *extras.values()) for each in more}
