@@ -161,16 +161,31 @@ def test_its_own_tests_pass_and_the_contract_is_among_them(place):
 
 
 @pytest.mark.slow
-def test_a_row_on_the_board_of_the_embedded_pair_is_three_commands_away(place, tmp_path):
-    place, _, _ = place
+def test_the_runs_of_its_readme_work_with_fewer_documents_seeds_and_methods(place, tmp_path):
+    place, project, _ = place
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    said = [line for line in readme.splitlines() if line.startswith("pkt-bench ")]
+    assert said == [
+        "pkt-bench run --methods student,layer-swap,teacher --suite knowledge",
+        "pkt-bench plugins check layer-swap",  # its own tests do
+        "pkt-bench run --methods student,layer-swap,teacher --controls all --seeds 3",
+        "pkt-bench board",
+    ]
 
     answer = place.pkt_bench(
-        *("run", "--methods", "layer-swap", "--suite", "knowledge", "--out", tmp_path / "runs"),
-        *("--limit", "8", "--executor", "inline"),
+        *("run", "--methods", "layer-swap", "--controls", "all", "--suite", "knowledge", "--limit", "4"),
+        *("--executor", "inline", "--json"),
+        cwd=tmp_path,
     )
+    board = place.pkt_bench("board", cwd=tmp_path)
 
     assert answer.code == 0, answer.err
     rows = pa.ipc.open_file(tmp_path / "runs" / "board.arrow").read_all().to_pylist()
-    (row,) = (row for row in rows if row["headline"])
-    assert (row["method"], row["distribution"], row["outcome"]) == ("layer-swap", "pkt-bench-layer-swap", "done")
-    assert "layer-swap" in answer.out
+    assert {(row["method"], row["distribution"], row["outcome"]) for row in rows if row["headline"]} == {
+        (name, "pkt-bench-layer-swap", "done")
+        for name in (
+            "layer-swap",
+            *(f"layer-swap:{each}" for each in ("noise-norm", "noise-spectrum", "self", "shuffled")),
+        )
+    }
+    assert "layer-swap:noise-norm" in board.out
