@@ -247,7 +247,13 @@ def transfer(job: Job, means: Means) -> Ended:
     described = {
         **environment.describe(knobs.device, knobs.threads),
         "pass_tokens": means.sizes.pass_tokens if asked_for_size else None,
-        "caveats": list(models.caveats(job.pair)),
+        "caveats": [
+            *models.caveats(job.pair),
+            *(
+                f"{method.name}: what its row says cannot all be true: {each}"
+                for each in health.notes.get("untrue", ())
+            ),
+        ],
     }
     ended = Ended()
     if method.changes_student and artifact.changed_tensors == 0:

@@ -140,7 +140,11 @@ RUNS: tuple[Field, ...] = (
         "string",
         "How answers were had, as a JSON object: the scorer, how far from stock lm-eval on a sample, tokens, sandbox.",
     ),
-    Field("caveats", "string", "What a reader should know of the models, as a JSON list of sentences; null: nothing."),
+    Field(
+        "caveats",
+        "string",
+        "What a reader should know of models and figures, as a JSON list of sentences; null: nothing.",
+    ),
     Field("device", "string", "Device asked for."),
     Field("dtype", "string", "Type of the weights while computing."),
     Field("threads", "int", "Threads torch was pinned to."),

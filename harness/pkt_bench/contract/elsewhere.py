@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pkt_bench.contract.trying import Attempt, tried
 from pkt_bench.domain import Job
+from pkt_bench.errors import UnavailableError
 from pkt_bench.store import Store
 
 JOBS, ATTEMPTS = "jobs", "attempts"
@@ -23,15 +24,24 @@ HASH_SEED = "20240229"
 
 
 def elsewhere(jobs: Sequence[Job], out: Path) -> list[Attempt]:
-    """The same cells into another run folder, run by a program started anew."""
+    """The same cells into another run folder, run by a program started anew.
+
+    Raises:
+        UnavailableError: that program did not come to its end; its last words.
+    """
     Store(out).create()
     (out / JOBS).write_bytes(pickle.dumps([replace(job, out=out) for job in jobs]))
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", f"from {__name__} import main; main()", str(out)],
         env={**os.environ, "PYTHONHASHSEED": HASH_SEED},
         stdout=subprocess.DEVNULL,
-        check=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise UnavailableError(f"a second program, to repeat the cells, ended with {done.returncode}: {last}")
     attempts: list[Attempt] = pickle.loads((out / ATTEMPTS).read_bytes())  # noqa: S301 - written a moment ago
     return attempts
 

@@ -151,7 +151,8 @@ def place_in(folder: Path, files: Sequence[Path], pairs: Sequence[str] = (), sui
 def ground_file(folder: Path) -> Path:
     """The plugin file with the suite of letters, copied into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "letters.py"
+    # a name that no file of a user has
+    file = folder / "pkt_bench_letters.py"
     shutil.copyfile(ground.__file__, file)
     return file
 
