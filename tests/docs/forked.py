@@ -9,6 +9,7 @@ command, which would take eight processor seconds to start.
 import atexit
 import contextlib
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -104,6 +105,9 @@ if __name__ == "__main__":
     # what every cell would work out anew: plugins with their settings, and how transformers names weights
     plugins.load()
     importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("llama")
+    # a collection of garbage in a fork would look at everything there is here, and so copy it
+    gc.collect()
+    gc.freeze()
     said = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     start_server()
