@@ -35,7 +35,13 @@ class Commands:
         self._socket.settimeout(timeout)
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder) / "out", Path(folder) / "err"
-            asked = [list(map(str, arguments)), str(out), str(err), str(cwd or Path.cwd()), env]
+            asked = [
+                list(map(str, arguments)),
+                str(out),
+                str(err),
+                str(cwd or Path.cwd()),
+                {name: str(env[name]) for name in env},
+            ]
             self._lines.write(json.dumps(asked) + "\n")
             self._lines.flush()
             code = self._lines.readline()

@@ -103,10 +103,10 @@ def greedy(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ask(pkt_bench, pico, greedy):
+def ask(warm, pico, greedy):
     def call(out, methods, *more):
         chosen = ("--plugin", pico.plugin, "--plugin", greedy, "--pair", "pico", "--suite", "pico")
-        return pkt_bench("run", *chosen, "--methods", methods, "--out", out, "--json", *more)
+        return warm("run", *chosen, "--methods", methods, "--out", out, "--json", *more)
 
     return call
 
