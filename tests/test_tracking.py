@@ -188,7 +188,7 @@ def test_names_that_nobody_offers_and_extras_that_are_missing_are_said_before_th
 
 def asked(pico, out, methods, *more):
     cells = ("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--methods", methods)
-    return (*cells, "--out", out, *more)
+    return (*cells, "--slots", "1", "--out", out, *more)
 
 
 def test_an_unknown_tracker_ends_with_2(warm, pico, tmp_path):
