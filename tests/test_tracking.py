@@ -220,11 +220,11 @@ def test_broken_trackers_cost_no_cell(pkt_bench, pico, plugin, tmp_path):
 
 
 @pytest.mark.slow
-def test_wandb_writes_its_offline_run_into_the_run_folder_and_goes_on_with_it(warm, pkt_bench, pico, tmp_path):
+def test_wandb_writes_its_offline_run_into_the_run_folder_and_goes_on_with_it(warm, pico, tmp_path):
     pytest.importorskip("wandb")
     out = tmp_path / "runs"
 
-    first = pkt_bench(*asked(pico, out, "scale", "--track", "wandb", "--json"), WANDB_MODE="offline")
+    first = warm(*asked(pico, out, "scale", "--track", "wandb", "--json"), WANDB_MODE="offline")
     second = warm(*asked(pico, out, "noise", "--track", "wandb", "--set", "wandb.mode=offline", "--json"))
 
     files = sorted((out / "logs" / "wandb").glob("offline-run-*/run-*.wandb"))
