@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from warm import Commands
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 # the index of lm-eval's tasks and what is rendered of them: made once a session, and left nowhere
 if "PKT_BENCH_HOME" not in os.environ:
@@ -199,6 +201,18 @@ def pkt_bench():
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Runs `pkt-bench ARGUMENTS` as `pkt_bench` does, all in one process: see `warm.py`. Forked cells see no `env`."""
+    commands = Commands(environment())
+
+    def call(*arguments, cwd=None, timeout=300, **env):
+        return Answer(*commands.ask(arguments, cwd, env, timeout))
+
+    yield call
+    commands.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Folders that are made once a session, whichever of its processes asks first; the others wait, and read."""
+"""What is expensive to make is made once a session, whatever the number of worker processes."""
 
 import os
 import shutil
@@ -7,14 +7,15 @@ from filelock import FileLock
 
 
 def once(tmp_path_factory, name, make):
-    """The folder `name`, which `make(folder)` filled (it makes the folder itself); nobody may write into it after."""
+    """The folder `name` of this session, which `make(folder)` filled for whoever came first. Nobody may change it."""
     root = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
+    if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
     folder, made = root / name, root / f"{name}.made"
     with FileLock(root / f"{name}.lock"):
         if not made.exists():
             shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
             make(folder)
             made.touch()
     return folder

@@ -38,14 +38,14 @@ def cells(line):
 
 
 @pytest.mark.slow
-def test_screen_json_csv_report_and_published_readme_agree_to_the_digit(folder, pkt_bench, tmp_path):
-    (board,) = json.loads(pkt_bench("board", folder, "--format", "json").out)["boards"]
-    screen = pkt_bench("board", folder).out
-    table = list(csv.DictReader(io.StringIO(pkt_bench("board", folder, "--format", "csv").out)))
-    assert pkt_bench("report", folder, "--to", tmp_path / "report.html").code == 0
+def test_screen_json_csv_report_and_published_readme_agree_to_the_digit(folder, warm, tmp_path):
+    (board,) = json.loads(warm("board", folder, "--format", "json").out)["boards"]
+    screen = warm("board", folder).out
+    table = list(csv.DictReader(io.StringIO(warm("board", folder, "--format", "csv").out)))
+    assert warm("report", folder, "--to", tmp_path / "report.html").code == 0
     page = re.sub(r"<[^>]+>", " ", (tmp_path / "report.html").read_text(encoding="utf-8"))
     page = " ".join(html.unescape(page).split())
-    assert pkt_bench("publish", folder, "--slug", "agreed", "--to", tmp_path).code == 0
+    assert warm("publish", folder, "--slug", "agreed", "--to", tmp_path).code == 0
     readme = (tmp_path / "agreed" / "README.md").read_text(encoding="utf-8")
     published = json.loads((tmp_path / "agreed" / "board.json").read_text(encoding="utf-8"))
 
@@ -62,11 +62,11 @@ def test_screen_json_csv_report_and_published_readme_agree_to_the_digit(folder, 
             assert f"{mean['score']} ± {mean['stderr']}" in line
 
 
-def test_what_is_published_here_is_what_the_runs_in_it_give_now(pkt_bench, tmp_path):
+def test_what_is_published_here_is_what_the_runs_in_it_give_now(warm, tmp_path):
     for slug in sorted(path.name for path in PUBLISHED.iterdir() if path.is_dir()):
         title = re.search(r"^# (.*)$", (PUBLISHED / slug / "README.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
 
-        answer = pkt_bench("publish", slug, "--slug", slug, "--to", tmp_path, "--title", title)
+        answer = warm("publish", slug, "--slug", slug, "--to", tmp_path, "--title", title)
 
         assert answer.code == 0, answer.err
         made, kept = (

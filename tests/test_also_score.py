@@ -10,9 +10,9 @@ def rows(out):
 
 
 @pytest.mark.slow
-def test_a_student_is_scored_on_the_other_suites_too_and_compares_with_what_their_own_cells_say(pkt_bench, tmp_path):
+def test_a_student_is_scored_on_the_other_suites_too_and_compares_with_what_their_own_cells_say(warm, tmp_path):
     flags = ("--methods", "student", "--suite", "knowledge,arithmetic", "--limit", "4", "--executor", "inline")
-    ran = pkt_bench("run", *flags, "--also-score", "all", "--out", tmp_path / "runs")
+    ran = warm("run", *flags, "--also-score", "all", "--out", tmp_path / "runs")
 
     assert ran.code == 0, ran.err
     found = rows(tmp_path / "runs")
@@ -32,8 +32,8 @@ def test_a_student_is_scored_on_the_other_suites_too_and_compares_with_what_thei
     assert len({(r["task"], r["value"]) for r in found}) == 3
 
 
-def test_a_suite_to_score_that_nobody_offers_is_named(pkt_bench, tmp_path):
-    ran = pkt_bench("run", "--also-score", "knowlege", "--out", tmp_path / "runs")
+def test_a_suite_to_score_that_nobody_offers_is_named(warm, tmp_path):
+    ran = warm("run", "--also-score", "knowlege", "--out", tmp_path / "runs")
 
     assert ran.code == 2
     assert "knowlege" in ran.err

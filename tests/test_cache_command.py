@@ -50,7 +50,7 @@ def left(runs):
 # ---------------------------------------------------------------- ls
 
 
-def test_every_stage_is_listed_with_its_entries_bytes_and_last_use(runs, pkt_bench):
+def test_every_stage_is_listed_with_its_entries_bytes_and_last_use(runs, warm):
     for number, days in enumerate((3, 1)):
         add(runs, "factors", number, days)
     add(runs, "scores", 0, 2, size=50)
@@ -58,7 +58,7 @@ def test_every_stage_is_listed_with_its_entries_bytes_and_last_use(runs, pkt_ben
     for entry in StageCache(runs / "stages").entries():
         sizes[entry.stage] += sum(path.stat().st_size for path in entry.folder.iterdir())
 
-    answer = pkt_bench("cache", "ls", runs, "--format", "json")
+    answer = warm("cache", "ls", runs, "--format", "json")
 
     listed = json.loads(answer.out)
     assert [(row["stage"], row["entries"], row["bytes"]) for row in listed] == [
@@ -67,24 +67,24 @@ def test_every_stage_is_listed_with_its_entries_bytes_and_last_use(runs, pkt_ben
     ]
     day_ago = time.strftime("%Y-%m-%d", time.gmtime(time.time() - DAY))
     assert listed[0]["last used"].startswith(day_ago)
-    as_csv = list(csv.DictReader(io.StringIO(pkt_bench("cache", "ls", runs, "--format", "csv").out)))
+    as_csv = list(csv.DictReader(io.StringIO(warm("cache", "ls", runs, "--format", "csv").out)))
     assert [{key: str(value) for key, value in row.items()} for row in listed] == as_csv
     for form in ("table", "md"):
-        assert "factors" in pkt_bench("cache", "ls", runs, "--format", form).out
+        assert "factors" in warm("cache", "ls", runs, "--format", form).out
 
 
-def test_a_folder_without_stage_results_says_so(runs, pkt_bench):
-    assert pkt_bench("cache", "ls", runs).out == f"{runs} holds no stage results\n"
-    assert pkt_bench("cache", "ls", runs, "--format", "json").out == "[]\n"
+def test_a_folder_without_stage_results_says_so(runs, warm):
+    assert warm("cache", "ls", runs).out == f"{runs} holds no stage results\n"
+    assert warm("cache", "ls", runs, "--format", "json").out == "[]\n"
 
 
 # ---------------------------------------------------------------- gc
 
 
-def test_results_not_used_for_so_long_go(runs, pkt_bench):
+def test_results_not_used_for_so_long_go(runs, warm):
     old, young = add(runs, "factors", 0, 8), add(runs, "factors", 1, 6)
 
-    answer = pkt_bench("cache", "gc", runs, "--older-than", "7d")
+    answer = warm("cache", "gc", runs, "--older-than", "7d")
 
     assert answer.code == 0
     assert left(runs) == {young}
@@ -92,30 +92,30 @@ def test_results_not_used_for_so_long_go(runs, pkt_bench):
     assert answer.out.splitlines()[-1].startswith("freed ")
 
 
-def test_those_used_longest_ago_go_until_no_more_than_asked_is_left(runs, pkt_bench):
+def test_those_used_longest_ago_go_until_no_more_than_asked_is_left(runs, warm):
     folders = [add(runs, "factors", number, days, size=10_000) for number, days in enumerate((1, 4, 2, 3))]
 
-    pkt_bench("cache", "gc", runs, "--keep", "25kB")
+    warm("cache", "gc", runs, "--keep", "25kB")
 
     assert left(runs) == {folders[0], folders[2]}
 
 
-def test_a_dry_run_says_the_same_and_removes_nothing(runs, pkt_bench):
+def test_a_dry_run_says_the_same_and_removes_nothing(runs, warm):
     add(runs, "factors", 0, 8)
     (add(runs, "factors", 1, 9) / "data").unlink()
     (runs / "stages" / "factors" / f"{'0' * 32}.lock").touch()
     before = sorted(runs.rglob("*"))
 
-    said = pkt_bench("cache", "gc", runs, "--older-than", "7d", "--dry-run").out
+    said = warm("cache", "gc", runs, "--older-than", "7d", "--dry-run").out
     after = sorted(runs.rglob("*"))
-    done = pkt_bench("cache", "gc", runs, "--older-than", "7d").out
+    done = warm("cache", "gc", runs, "--older-than", "7d").out
 
     assert before == after
     assert said.replace("would remove", "removed").replace("would free", "freed") == done
     assert left(runs) == set()
 
 
-def test_without_limits_leftovers_alone_go(runs, pkt_bench):
+def test_without_limits_leftovers_alone_go(runs, warm):
     whole, torn = add(runs, "factors", 0, 100), add(runs, "factors", 1, 0)
     (torn / "data").unlink()
     stage = runs / "stages" / "factors"
@@ -125,7 +125,7 @@ def test_without_limits_leftovers_alone_go(runs, pkt_bench):
     orphan = stage / f"{'1' * 32}.lock"
     orphan.touch()
 
-    answer = pkt_bench("cache", "gc", runs)
+    answer = warm("cache", "gc", runs)
 
     assert left(runs) == {whole}
     assert not dead.exists()
@@ -144,7 +144,7 @@ sys.stdin.read()
 """
 
 
-def test_what_a_process_uses_or_computes_stays(runs, pkt_bench):
+def test_what_a_process_uses_or_computes_stays(runs, warm):
     used, computed = add(runs, "factors", 0, 9), add(runs, "factors", 1, 9)
     command = [sys.executable, "-c", USER, str(runs / "stages")]
     with (
@@ -152,7 +152,7 @@ def test_what_a_process_uses_or_computes_stays(runs, pkt_bench):
         durable.locked(runs / "stages" / "factors" / f"{computed.name}.lock"),
     ):
         user.stdout.readline()
-        answer = pkt_bench("cache", "gc", runs, "--keep", "0B")
+        answer = warm("cache", "gc", runs, "--keep", "0B")
         kept = left(runs)
         user.kill()
 
@@ -160,7 +160,7 @@ def test_what_a_process_uses_or_computes_stays(runs, pkt_bench):
     assert answer.out == "freed 0 bytes in 0 places\n"
 
 
-def test_saved_students_of_done_cells_go_where_that_is_asked(runs, pkt_bench):
+def test_saved_students_of_done_cells_go_where_that_is_asked(runs, warm):
     done, failed = (runs / "artifacts" / make_cell(name).key for name in ("done", "failed"))
     busy = runs / "artifacts" / make_cell("busy").key
     Store(runs).record(make_run(make_cell("busy"), run_id="c"))
@@ -168,11 +168,11 @@ def test_saved_students_of_done_cells_go_where_that_is_asked(runs, pkt_bench):
         folder.mkdir(parents=True)
         (folder / "student").write_bytes(bytes(100))
         folder.with_name(f".{folder.name}.lock").touch()
-    pkt_bench("cache", "gc", runs)
+    warm("cache", "gc", runs)
     assert done.exists()
 
     with durable.locked(busy.with_name(f".{busy.name}.lock")):
-        answer = pkt_bench("cache", "gc", runs, "--artifacts")
+        answer = warm("cache", "gc", runs, "--artifacts")
 
     assert answer.out.splitlines() == [
         f"removed {done} (saved student, 100 bytes)",
@@ -193,23 +193,23 @@ def test_saved_students_of_done_cells_go_where_that_is_asked(runs, pkt_bench):
         (["--keep", "-1GB"], "--keep '-1GB' will not do."),
     ],
 )
-def test_an_amount_that_is_none_is_refused_before_anything_goes(runs, pkt_bench, flags, phrase):
+def test_an_amount_that_is_none_is_refused_before_anything_goes(runs, warm, flags, phrase):
     torn = add(runs, "factors", 0, 9)
     (torn / "data").unlink()
 
-    answer = pkt_bench("cache", "gc", runs, *flags)
+    answer = warm("cache", "gc", runs, *flags)
 
     assert answer.code == 2
     assert phrase in answer.err
     assert torn.exists()
 
 
-def test_a_folder_of_somebody_else_is_left_alone(tmp_path, pkt_bench):
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path, warm):
     (tmp_path / "thesis.tex").write_text("precious")
     (tmp_path / "stages" / "one").mkdir(parents=True)
     (tmp_path / "stages" / "one" / "mine.lock").touch()
 
-    answer = pkt_bench("cache", "gc", tmp_path, "--keep", "0B")
+    answer = warm("cache", "gc", tmp_path, "--keep", "0B")
 
     assert answer.code == 2
     assert f"{tmp_path} is not a run folder" in answer.err

@@ -35,10 +35,10 @@ def test_a_row_keeps_what_was_said_of_the_models_and_of_the_scoring_and_null_whe
     assert rows["1"]["scoring"] is None
 
 
-def test_each_caveat_is_said_once_under_the_board_and_in_json(store, capsys, pkt_bench):
+def test_each_caveat_is_said_once_under_the_board_and_in_json(store, capsys, warm):
     (board,) = boards(store.read().runs)
 
-    shown = pkt_bench("board", str(store.root)).out
+    shown = warm("board", str(store.root)).out
 
     assert board.caveats == (CUT, "4-bit weights")
     assert json.loads(as_json([board]))["boards"][0]["caveats"] == [CUT, "4-bit weights"]

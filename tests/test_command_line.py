@@ -93,12 +93,10 @@ def broken_pair(pico, tmp_path, fault):
         ("swapped", 2, "swap them, or say --allow-small-teacher"),
     ],
 )
-def test_a_faulty_pair_is_refused_before_anything_is_loaded(pkt_bench, pico, tmp_path, fault, code, phrase):
+def test_a_faulty_pair_is_refused_before_anything_is_loaded(warm, pico, tmp_path, fault, code, phrase):
     pair = broken_pair(pico, tmp_path, fault)
 
-    answer = pkt_bench(
-        "run", "--plugin", pico.plugin, "--pair", pair, "--suite", "pico", "--methods", "scale", cwd=tmp_path
-    )
+    answer = warm("run", "--plugin", pico.plugin, "--pair", pair, "--suite", "pico", "--methods", "scale", cwd=tmp_path)
 
     assert answer.code == code
     assert phrase in answer.err
@@ -130,12 +128,12 @@ def test_a_faulty_pair_is_refused_before_anything_is_loaded(pkt_bench, pico, tmp
         (["--config", "absent.toml"], 2, "absent.toml: No such file or directory"),
     ],
 )
-def test_a_bad_request_is_one_clear_message(pkt_bench, pico, tmp_path, flags, code, phrase):
+def test_a_bad_request_is_one_clear_message(warm, pico, tmp_path, flags, code, phrase):
     given = ["--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--methods", "scale"]
     repeated = {flag for flag in flags if flag in {"--methods", "--pair", "--suite"}}
     kept = [part for pair in zip(given[::2], given[1::2], strict=True) if pair[0] not in repeated for part in pair]
 
-    answer = pkt_bench("run", *kept, *flags, cwd=tmp_path)
+    answer = warm("run", *kept, *flags, cwd=tmp_path)
 
     assert answer.code == code
     assert phrase in " ".join(answer.err.split())
@@ -143,48 +141,48 @@ def test_a_bad_request_is_one_clear_message(pkt_bench, pico, tmp_path, flags, co
     assert answer.out == ""
 
 
-def test_several_wrong_names_are_said_at_once(pkt_bench, pico):
-    answer = pkt_bench("plan", "--plugin", pico.plugin, "--methods", "scael", "--pair", "pcio", "--suite", "pioc")
+def test_several_wrong_names_are_said_at_once(warm, pico):
+    answer = warm("plan", "--plugin", pico.plugin, "--methods", "scael", "--pair", "pcio", "--suite", "pioc")
 
     assert answer.code == 2
     assert all(name in answer.err for name in ("scael", "pcio", "pioc"))
 
 
-def test_an_out_dir_that_is_a_file_is_refused(pkt_bench, pico, tmp_path):
+def test_an_out_dir_that_is_a_file_is_refused(warm, pico, tmp_path):
     (tmp_path / "out").write_text("mine")
 
-    answer = pkt_bench("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--out", tmp_path / "out")
+    answer = warm("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--out", tmp_path / "out")
 
     assert answer.code == 2
     assert "is a file" in answer.err
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_a_folder_with_somebody_elses_files_is_refused(pkt_bench, pico, tmp_path):
+def test_a_folder_with_somebody_elses_files_is_refused(warm, pico, tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
 
-    answer = pkt_bench("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--out", tmp_path)
+    answer = warm("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--out", tmp_path)
 
     assert answer.code == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["thesis.tex"]
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write to")
-def test_an_out_dir_that_cannot_be_written_is_refused_before_any_work(pkt_bench, pico):
-    answer = pkt_bench("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--out", "/proc/self/runs")
+def test_an_out_dir_that_cannot_be_written_is_refused_before_any_work(warm, pico):
+    answer = warm("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--out", "/proc/self/runs")
 
     assert answer.code == 4
     assert "/proc/self/runs" in answer.err
     assert "Traceback" not in answer.err
 
 
-def test_a_device_that_is_not_there_is_an_environment_error(pkt_bench, pico, tmp_path):
+def test_a_device_that_is_not_there_is_an_environment_error(warm, pico, tmp_path):
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has the device")
 
-    answer = pkt_bench(
+    answer = warm(
         "plan", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--device", "cuda", cwd=tmp_path
     )
 
@@ -193,7 +191,7 @@ def test_a_device_that_is_not_there_is_an_environment_error(pkt_bench, pico, tmp
     assert "Use --device cpu" in answer.err
 
 
-def test_a_cell_that_failed_and_is_not_retried_is_neither_run_nor_forgotten(pkt_bench, pico, tmp_path):
+def test_a_cell_that_failed_and_is_not_retried_is_neither_run_nor_forgotten(warm, pico, tmp_path):
     given = (
         "--plugin",
         pico.plugin,
@@ -206,11 +204,11 @@ def test_a_cell_that_failed_and_is_not_retried_is_neither_run_nor_forgotten(pkt_
         "--out",
         tmp_path / "r",
     )
-    first = pkt_bench("run", *given, "--executor", "inline")
+    first = warm("run", *given, "--executor", "inline")
 
-    plan = pkt_bench("plan", *given, "--retry", "timeout")
-    record = pkt_bench("plan", *given, "--retry", "timeout", "--json").lines()[0]
-    run = pkt_bench("run", *given, "--retry", "timeout")
+    plan = warm("plan", *given, "--retry", "timeout")
+    record = warm("plan", *given, "--retry", "timeout", "--json").lines()[0]
+    run = warm("run", *given, "--retry", "timeout")
 
     assert (first.code, plan.code, run.code) == (1, 0, 1)
     assert "1 cells: 0 to run, 0 done before, 1 failed before, not retried, 0 skipped" in plan.out
@@ -221,10 +219,10 @@ def test_a_cell_that_failed_and_is_not_retried_is_neither_run_nor_forgotten(pkt_
     ]
 
 
-def test_a_plan_in_json_says_what_the_records_give_away_and_how_vocabularies_stand(pkt_bench, pico):
+def test_a_plan_in_json_says_what_the_records_give_away_and_how_vocabularies_stand(warm, pico):
     given = ("--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--methods", "scale")
 
-    (record,) = pkt_bench("plan", *given, "--json").lines()
+    (record,) = warm("plan", *given, "--json").lines()
 
     assert record["overlap"] == {
         "pico": {
@@ -248,8 +246,8 @@ def test_a_closed_pipe_ends_quietly(pico, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "md", "table"])
-def test_a_listing_says_the_same_in_every_format(pkt_bench, pico, form):
-    answer = pkt_bench("ls", "methods", "--plugin", pico.plugin, "--format", form)
+def test_a_listing_says_the_same_in_every_format(warm, pico, form):
+    answer = warm("ls", "methods", "--plugin", pico.plugin, "--format", form)
 
     assert answer.code == 0
     assert "test method scale" in answer.out
@@ -259,8 +257,8 @@ def test_a_listing_says_the_same_in_every_format(pkt_bench, pico, form):
         ).items()
 
 
-def test_an_unknown_format_offers_the_nearest(pkt_bench):
-    answer = pkt_bench("ls", "methods", "--format", "jsno")
+def test_an_unknown_format_offers_the_nearest(warm):
+    answer = warm("ls", "methods", "--format", "jsno")
 
     assert answer.code == 2
     assert "Did you mean 'json'?" in answer.err
@@ -274,8 +272,8 @@ def test_python_minus_m_is_the_command():
     assert done.stdout.startswith("pkt-bench 0.")
 
 
-def test_a_typo_elsewhere_hides_no_fault_of_a_pair_that_is_here(pkt_bench, tmp_path):
-    answer = pkt_bench("run", "--pair", f"{tmp_path}/t:{tmp_path}/s", "--suite", "knowlege", "--out", tmp_path / "runs")
+def test_a_typo_elsewhere_hides_no_fault_of_a_pair_that_is_here(warm, tmp_path):
+    answer = warm("run", "--pair", f"{tmp_path}/t:{tmp_path}/s", "--suite", "knowlege", "--out", tmp_path / "runs")
 
     assert answer.code == 2
     assert "Did you mean 'knowledge'?" in answer.err

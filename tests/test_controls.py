@@ -95,10 +95,10 @@ def duo(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ask(duo, pkt_bench):
+def ask(duo, warm):
     def call(command, *arguments, out="runs"):
         common = ["--plugin", duo / "duo_plugin.py", "--pair", "duo", "--suite", "duo", "--json", "--out", duo / out]
-        return pkt_bench(command, *common, *arguments, PKT_BENCH_LOAD_PLUGINS="")
+        return warm(command, *common, *arguments, PKT_BENCH_LOAD_PLUGINS="")
 
     return call
 
@@ -182,10 +182,8 @@ def test_a_choice_by_test_scores_has_to_say_so(ask, duo):
     assert "peek read test scores and says it selected by 'fixed'" in liar.out
 
 
-def test_controls_are_listed_with_what_they_control(pkt_bench, duo):
-    answer = pkt_bench(
-        "ls", "controls", "--plugin", duo / "duo_plugin.py", "--format", "json", PKT_BENCH_LOAD_PLUGINS=""
-    )
+def test_controls_are_listed_with_what_they_control(warm, duo):
+    answer = warm("ls", "controls", "--plugin", duo / "duo_plugin.py", "--format", "json", PKT_BENCH_LOAD_PLUGINS="")
 
     rows = {row["control"]: row for row in json.loads(answer.out)}
     assert rows["mix:random"] == {

@@ -35,12 +35,12 @@ def pkt_bench_methods():
 
 
 @pytest.fixture
-def needs_of(tmp_path, pkt_bench, pico):
+def needs_of(tmp_path, warm, pico):
     plugin = tmp_path / "copying.py"
     plugin.write_text(PLUGIN, encoding="utf-8")
 
     def ask(pair, *more):
-        return pkt_bench(
+        return warm(
             *("plan", "--estimate", "--plugin", plugin, "--plugin", pico.plugin, "--pair", pair, "--suite", "pico"),
             *("--methods", "copying,silent", "--out", tmp_path / "runs", *more),
         )

@@ -333,12 +333,12 @@ def test_settings_that_are_no_object_are_refused(theirs, tmp_path):
         import_evaluation(theirs, tmp_path / "runs", Asked("lora", "arithmetic", "tiny", 0, settings="rank=8"))
 
 
-def test_both_commands_do_so_and_say_what_they_did(theirs, pkt_bench, tmp_path):
+def test_both_commands_do_so_and_say_what_they_did(theirs, warm, tmp_path):
     out, to = tmp_path / "runs", tmp_path / "export"
     whose = ("--method", "lora", "--suite", "arithmetic", "--pair", "tiny", "--seed", "3", "--settings", '{"rank": 8}')
 
-    came = pkt_bench("import", theirs, "--out", out, *whose)
-    went = pkt_bench("export", out, "--as", "lm-eval", "--to", to)
+    came = warm("import", theirs, "--out", out, *whose)
+    went = warm("export", out, "--as", "lm-eval", "--to", to)
 
     assert (came.code, went.code, went.out) == (0, 0, f"{to}: 3 files about 1 done runs\n")
     assert came.out.endswith("2 scores, 10 answers: added\n")

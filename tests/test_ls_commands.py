@@ -52,11 +52,11 @@ def services(tmp_path):
 
 
 @pytest.mark.parametrize("compacted", [False, True], ids=["files of one run", "compacted"])
-def test_every_attempt_is_a_row_and_the_newest_is_first(store, pkt_bench, compacted):
+def test_every_attempt_is_a_row_and_the_newest_is_first(store, warm, compacted):
     if compacted:
         compact(store)
 
-    bad, slow, done = json.loads(pkt_bench("ls", "runs", store.root, "--format", "json").out)
+    bad, slow, done = json.loads(warm("ls", "runs", store.root, "--format", "json").out)
 
     cell = make_cell({"name": "lora:noise", "version": "2", "paradigm": "control", "distribution_version": "0.1"})
     assert done == {
@@ -81,12 +81,12 @@ def test_every_attempt_is_a_row_and_the_newest_is_first(store, pkt_bench, compac
     assert bad["reason"] == "x" * 97 + "..."
 
 
-def test_the_formats_of_ls_runs_agree(store, pkt_bench):
-    rows = json.loads(pkt_bench("ls", "runs", store.root, "--format", "json").out)
+def test_the_formats_of_ls_runs_agree(store, warm):
+    rows = json.loads(warm("ls", "runs", store.root, "--format", "json").out)
 
-    as_csv = list(csv.DictReader(io.StringIO(pkt_bench("ls", "runs", store.root, "--format", "csv").out)))
-    markdown = pkt_bench("ls", "runs", store.root, "--format", "md").out.splitlines()
-    table = pkt_bench("ls", "runs", store.root).out
+    as_csv = list(csv.DictReader(io.StringIO(warm("ls", "runs", store.root, "--format", "csv").out)))
+    markdown = warm("ls", "runs", store.root, "--format", "md").out.splitlines()
+    table = warm("ls", "runs", store.root).out
 
     texts = [["" if value is None else str(value) for value in row.values()] for row in rows]
     assert [list(row.values()) for row in as_csv] == texts
@@ -95,34 +95,34 @@ def test_the_formats_of_ls_runs_agree(store, pkt_bench):
     assert "None" not in table
 
 
-def test_only_the_outcomes_asked_for_are_listed(store, pkt_bench):
-    answer = pkt_bench("ls", "runs", store.root, "--outcome", "failed,timeout", "--format", "json")
-    none = pkt_bench("ls", "runs", store.root, "--outcome", "killed")
+def test_only_the_outcomes_asked_for_are_listed(store, warm):
+    answer = warm("ls", "runs", store.root, "--outcome", "failed,timeout", "--format", "json")
+    none = warm("ls", "runs", store.root, "--outcome", "killed")
 
     assert [row["method"] for row in json.loads(answer.out)] == ["bad", "slow"]
     assert (none.code, none.out) == (0, f"{store.root} holds no run that ended as killed\n")
 
 
-def test_an_outcome_that_is_none_offers_the_nearest(store, pkt_bench):
-    answer = pkt_bench("ls", "runs", store.root, "--outcome", "timout")
+def test_an_outcome_that_is_none_offers_the_nearest(store, warm):
+    answer = warm("ls", "runs", store.root, "--outcome", "timout")
 
     assert answer.code == 2
     assert "--outcome 'timout' will not do. Did you mean 'timeout'?" in answer.err
     assert "  Outcomes: done, skipped, failed" in answer.err
 
 
-def test_damaged_runs_are_said_on_the_side(store, pkt_bench):
+def test_damaged_runs_are_said_on_the_side(store, warm):
     path = next((store.root / "cells").glob("*/*.arrow"))
     path.write_bytes(path.read_bytes()[:-1])
 
-    answer = pkt_bench("ls", "runs", store.root, "--format", "json")
+    answer = warm("ls", "runs", store.root, "--format", "json")
 
     assert len(json.loads(answer.out)) == 2
     assert f"pkt-bench: {path} is damaged" in answer.err
 
 
-def test_executors_are_listed_with_whether_they_can_be_used(services, pkt_bench):
-    answer = pkt_bench("ls", "executors", "--plugin", services, "--format", "json")
+def test_executors_are_listed_with_whether_they_can_be_used(services, warm):
+    answer = warm("ls", "executors", "--plugin", services, "--format", "json")
 
     rows = {row["executor"]: row for row in json.loads(answer.out)}
     assert (rows["process"]["usable"], rows["process"]["reason"]) == ("yes", "")
@@ -132,13 +132,13 @@ def test_executors_are_listed_with_whether_they_can_be_used(services, pkt_bench)
     assert rows["odd"]["reason"] == "its `missing` raised OSError: no such device; tell its author"
 
 
-def test_trackers_are_listed(services, pkt_bench):
+def test_trackers_are_listed(services, warm):
     (row,) = [
         row
-        for row in json.loads(pkt_bench("ls", "trackers", "--plugin", services, "--format", "json").out)
+        for row in json.loads(warm("ls", "trackers", "--plugin", services, "--format", "json").out)
         if row["tracker"] == "diary"
     ]
 
     assert (row["usable"], row["summary"], row["distribution"]) == ("yes", "a line a cell", "services.py 0")
     for form in ("table", "csv", "md"):
-        assert "a line a cell" in pkt_bench("ls", "trackers", "--plugin", services, "--format", form).out
+        assert "a line a cell" in warm("ls", "trackers", "--plugin", services, "--format", form).out

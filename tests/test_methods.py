@@ -81,7 +81,7 @@ def checked(tmp_path_factory, pkt_bench):
 
     def make(folder):
         answer = pkt_bench(
-            *("plugins", "check", *BUILT_IN, "--json", "--keep", folder), *settings(*BUILT_IN), timeout=900
+            *("plugins", "check", *BUILT_IN, "--json", "--keep", folder / "kept"), *settings(*BUILT_IN), timeout=900
         )
         (folder / "reports").write_text(json.dumps([answer.code, answer.out, answer.err]), encoding="utf-8")
 
@@ -112,7 +112,7 @@ def families(tmp_path_factory, pkt_bench, pico):
 @pytest.fixture(scope="module", params=[layout.name for layout in (*LAYOUTS, *FAMILIES)])
 def ran(request):
     (layout,) = (each for each in (*LAYOUTS, *FAMILIES) if each.name == request.param)
-    folder = request.getfixturevalue("families" if layout in FAMILIES else "checked")
+    folder = request.getfixturevalue("families") if layout in FAMILIES else request.getfixturevalue("checked") / "kept"
     table = pa.ipc.open_file(folder / "first" / "board.arrow").read_all().to_pylist()
     rows = {row["method"]: row for row in table if row["pair"] == layout.name}
     methods = BY_FAMILY if layout in FAMILIES else tuple(BUILT_IN)

@@ -146,12 +146,12 @@ def test_rows_of_a_future_schema_are_stepped_over_and_never_folded(store):
     assert path.exists()
 
 
-def test_a_folder_marked_by_a_future_version_is_refused_with_exit_code_2(store, pkt_bench):
+def test_a_folder_marked_by_a_future_version_is_refused_with_exit_code_2(store, warm):
     marker = json.loads((store.root / "pkt-bench.json").read_text())
     (store.root / "pkt-bench.json").write_text(json.dumps(marker | {"schema_version": 99}))
 
     with pytest.raises(RequestError, match="made by a newer pkt-bench: its rows have schema 99"):
         compact(store)
     for command in (["board"], ["ls", "runs"], ["compact"]):
-        answer = pkt_bench(*command, store.root)
+        answer = warm(*command, store.root)
         assert (answer.code, "Upgrade pkt-bench" in answer.err) == (2, True)

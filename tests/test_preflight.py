@@ -164,10 +164,10 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_real_disk_without_room_is_refused_before_any_work(pkt_bench, pico, small_disk):
+def test_a_real_disk_without_room_is_refused_before_any_work(warm, pico, small_disk):
     given = ("--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--methods", "scale")
 
-    answer = pkt_bench("run", *given, "--out", small_disk / "runs")
+    answer = warm("run", *given, "--out", small_disk / "runs")
 
     assert answer.code == 4
     assert "has 8.39 MB free, and this run may need 67.3 MB: 1 students of up to 148 kB each" in answer.err

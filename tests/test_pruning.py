@@ -146,10 +146,10 @@ def test_the_same_seed_gives_the_same_student(parent, tmp_path):
     assert models.checkpoint_digest(ModelRef(tmp_path / "one")) == models.checkpoint_digest(ModelRef(tmp_path / "two"))
 
 
-def test_the_command_says_what_it_did_and_what_to_do_next(parent, tmp_path, pkt_bench):
+def test_the_command_says_what_it_did_and_what_to_do_next(parent, tmp_path, warm):
     out = tmp_path / "cut"
 
-    answer = pkt_bench("pairs", "prune", str(parent.folder), "--out", str(out), "--keep-layers", "0,2-3")
+    answer = warm("pairs", "prune", str(parent.folder), "--out", str(out), "--keep-layers", "0,2-3")
 
     assert answer.code == 0
     assert "layers kept: 0, 2, 3" in answer.out
@@ -175,16 +175,16 @@ def test_the_command_says_what_it_did_and_what_to_do_next(parent, tmp_path, pkt_
         (["--layers", "2", "--device", "cuda:9"], "--device cuda:9"),
     ],
 )
-def test_what_cannot_be_is_said_and_nothing_is_made(parent, tmp_path, pkt_bench, flags, said):
-    answer = pkt_bench("pairs", "prune", str(parent.folder), "--out", str(tmp_path / "out"), *flags)
+def test_what_cannot_be_is_said_and_nothing_is_made(parent, tmp_path, warm, flags, said):
+    answer = warm("pairs", "prune", str(parent.folder), "--out", str(tmp_path / "out"), *flags)
 
     assert answer.code in {2, 3}
     assert said in answer.err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_there_is_left_alone(parent, tmp_path, pkt_bench):
-    answer = pkt_bench("pairs", "prune", str(parent.folder), "--out", str(tmp_path), "--layers", "2")
+def test_a_folder_that_is_there_is_left_alone(parent, tmp_path, warm):
+    answer = warm("pairs", "prune", str(parent.folder), "--out", str(tmp_path), "--layers", "2")
 
     assert (answer.code, "is there already" in answer.err) == (2, True)
 

@@ -65,9 +65,9 @@ def test_another_board_is_replaced_by_force_alone(recorded, tmp_path):
     assert Store(folder).read().items.num_rows == other.read().items.num_rows
 
 
-def test_every_score_of_the_readme_is_that_of_the_board(recorded, tmp_path, pkt_bench):
+def test_every_score_of_the_readme_is_that_of_the_board(recorded, tmp_path, warm):
     folder = publishing.publish(recorded.root, "a-board", to=tmp_path).folder
-    (board,) = json.loads(pkt_bench("board", recorded.root, "--format", "json").out)["boards"]
+    (board,) = json.loads(warm("board", recorded.root, "--format", "json").out)["boards"]
 
     lines = [line for line in (folder / "README.md").read_text(encoding="utf-8").splitlines() if line.count("|") > 6]
 

@@ -131,11 +131,11 @@ def test_the_row_holds_what_the_change_was_and_what_it_cost(first):
 
 
 @pytest.mark.slow
-def test_what_is_done_is_not_done_again_and_another_setting_is_another_cell(first, pkt_bench, pico):
+def test_what_is_done_is_not_done_again_and_another_setting_is_another_cell(first, warm, pico):
     _, out = first
 
-    again = pkt_bench(*arguments(pico, out, GOOD, "--json"))
-    other = pkt_bench(*arguments(pico, out, GOOD, "--json", "--set", "scale.factor=2"))
+    again = warm(*arguments(pico, out, GOOD, "--json"))
+    other = warm(*arguments(pico, out, GOOD, "--json", "--set", "scale.factor=2"))
 
     assert again.code == 0
     assert [r["state"] for r in again.lines()[0]["cells"]] == ["done"] * 3
@@ -143,9 +143,9 @@ def test_what_is_done_is_not_done_again_and_another_setting_is_another_cell(firs
 
 
 @pytest.mark.slow
-def test_two_runs_with_one_seed_agree_item_by_item_and_two_seeds_do_not_share_random_numbers(pkt_bench, pico, tmp_path):
-    pkt_bench(*arguments(pico, tmp_path / "a", GOOD, "--seeds", "2", "--slots", "1"))
-    pkt_bench(*arguments(pico, tmp_path / "b", GOOD, "--seeds", "2", "--executor", "inline"))
+def test_two_runs_with_one_seed_agree_item_by_item_and_two_seeds_do_not_share_random_numbers(warm, pico, tmp_path):
+    warm(*arguments(pico, tmp_path / "a", GOOD, "--seeds", "2", "--slots", "1"))
+    warm(*arguments(pico, tmp_path / "b", GOOD, "--seeds", "2", "--executor", "inline"))
 
     assert items_of(tmp_path / "a") == items_of(tmp_path / "b")
     assert set(items_of(tmp_path / "a")) <= set(items_of(tmp_path / "b"))
@@ -154,7 +154,7 @@ def test_two_runs_with_one_seed_agree_item_by_item_and_two_seeds_do_not_share_ra
 
 
 @pytest.mark.slow
-def test_ctrl_c_twice_ends_with_130_keeps_what_is_done_and_leaves_no_process(pico, pkt_bench, tmp_path):
+def test_ctrl_c_twice_ends_with_130_keeps_what_is_done_and_leaves_no_process(pico, tmp_path):
     started = pico.folder / "slow-started"
     started.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pkt_bench", *map(str, arguments(pico, tmp_path / "runs", "scale,slow"))]
@@ -239,7 +239,7 @@ def test_two_runs_on_one_folder_share_the_work(pico, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_another_attempt_cost_is_not_taken_for_a_failed_ones(pico, pkt_bench, tmp_path):
+def test_what_another_attempt_cost_is_not_taken_for_a_failed_ones(pico, warm, tmp_path):
     """The method fails in its second attempt: its row must know nothing of what the first one changed."""
     plugin = tmp_path / "moody.py"
     plugin.write_text(
@@ -254,8 +254,8 @@ def test_what_another_attempt_cost_is_not_taken_for_a_failed_ones(pico, pkt_benc
     )
     more = ("--plugin", plugin, "--executor", "inline", "--fresh")
 
-    good = pkt_bench(*arguments(pico, tmp_path / "runs", "moody", *more))
-    bad = pkt_bench(*arguments(pico, tmp_path / "runs", "moody", *more), MOOD="bad")
+    good = warm(*arguments(pico, tmp_path / "runs", "moody", *more))
+    bad = warm(*arguments(pico, tmp_path / "runs", "moody", *more), MOOD="bad")
 
     tables = [pa.ipc.open_file(path).read_all().to_pylist()[0] for path in (tmp_path / "runs").rglob("cells/*/*.arrow")]
     by_outcome = {row["outcome"]: row for row in tables}
@@ -268,8 +268,8 @@ def test_what_another_attempt_cost_is_not_taken_for_a_failed_ones(pico, pkt_benc
 
 
 @pytest.mark.slow
-def test_a_cell_s_processor_time_is_its_own_where_several_share_a_process(pico, pkt_bench, tmp_path):
-    answer = pkt_bench(*arguments(pico, tmp_path / "runs", "scale,noise", "--seeds", "3", "--executor", "inline"))
+def test_a_cell_s_processor_time_is_its_own_where_several_share_a_process(pico, warm, tmp_path):
+    answer = warm(*arguments(pico, tmp_path / "runs", "scale,noise", "--seeds", "3", "--executor", "inline"))
 
     tables = [pa.ipc.open_file(path).read_all().to_pylist()[0] for path in (tmp_path / "runs").rglob("cells/*/*.arrow")]
     spent = sum(row["transfer_cpu_seconds"] + row["score_cpu_seconds"] for row in tables)

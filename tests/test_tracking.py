@@ -188,11 +188,11 @@ def test_names_that_nobody_offers_and_extras_that_are_missing_are_said_before_th
 
 def asked(pico, out, methods, *more):
     cells = ("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--methods", methods)
-    return (*cells, "--executor", "inline", "--out", out, *more)
+    return (*cells, "--slots", "1", "--out", out, *more)
 
 
-def test_an_unknown_tracker_ends_with_2(pkt_bench, pico, tmp_path):
-    answer = pkt_bench(*asked(pico, tmp_path / "runs", "scale", "--track", "wandbb"))
+def test_an_unknown_tracker_ends_with_2(warm, pico, tmp_path):
+    answer = warm(*asked(pico, tmp_path / "runs", "scale", "--track", "wandbb"))
 
     assert answer.code == 2
     assert "no tracker is called 'wandbb'. Did you mean 'wandb'?" in answer.err
@@ -220,12 +220,12 @@ def test_broken_trackers_cost_no_cell(pkt_bench, pico, plugin, tmp_path):
 
 
 @pytest.mark.slow
-def test_wandb_writes_its_offline_run_into_the_run_folder_and_goes_on_with_it(pkt_bench, pico, tmp_path):
+def test_wandb_writes_its_offline_run_into_the_run_folder_and_goes_on_with_it(warm, pico, tmp_path):
     pytest.importorskip("wandb")
     out = tmp_path / "runs"
 
-    first = pkt_bench(*asked(pico, out, "scale", "--track", "wandb", "--json"), WANDB_MODE="offline")
-    second = pkt_bench(*asked(pico, out, "noise", "--track", "wandb", "--set", "wandb.mode=offline", "--json"))
+    first = warm(*asked(pico, out, "scale", "--track", "wandb", "--json"), WANDB_MODE="offline")
+    second = warm(*asked(pico, out, "noise", "--track", "wandb", "--set", "wandb.mode=offline", "--json"))
 
     files = sorted((out / "logs" / "wandb").glob("offline-run-*/run-*.wandb"))
     assert [(a.code, a.lines()[-1]["outcomes"]) for a in (first, second)] == [(0, {"done": 1})] * 2
@@ -237,12 +237,12 @@ def test_wandb_writes_its_offline_run_into_the_run_folder_and_goes_on_with_it(pk
 
 
 @pytest.mark.slow
-def test_trackio_writes_a_row_for_each_cell_into_its_own_file(pkt_bench, pico, tmp_path):
+def test_trackio_writes_a_row_for_each_cell_into_its_own_file(warm, pico, tmp_path):
     pytest.importorskip("trackio")
     out = tmp_path / "runs"
     more = ("--track", "trackio", "--set", "trackio.project=pico", "--json")
 
-    answer = pkt_bench(*asked(pico, out, "scale,raises", *more), TRACKIO_DIR=str(tmp_path / "trackio"))
+    answer = warm(*asked(pico, out, "scale,raises", *more), TRACKIO_DIR=str(tmp_path / "trackio"))
 
     with sqlite3.connect(tmp_path / "trackio" / "pico.db") as database:
         rows = [(name, json.loads(told)) for name, told in database.execute("select run_name, metrics from metrics")]

@@ -73,12 +73,12 @@ def test_the_same_seed_draws_the_same_answers(tmp_path, documents):
 
 
 @pytest.mark.slow
-def test_a_saved_student_answers_the_same_when_it_is_asked_again(pkt_bench, tmp_path):
+def test_a_saved_student_answers_the_same_when_it_is_asked_again(warm, tmp_path):
     out = tmp_path / "runs"
     chosen = ("--methods", "student", "--suite", "arithmetic", "--limit", "4", "--slots", "1")
-    assert pkt_bench("run", *chosen, "--out", out, "--executor", "inline").code == 0
+    assert warm("run", *chosen, "--out", out, "--executor", "inline").code == 0
 
-    answer = pkt_bench("verify", out, "--sample", "0", "--rerun", "4")
+    answer = warm("verify", out, "--sample", "0", "--rerun", "4")
 
     assert (answer.code, answer.err) == (
         0,

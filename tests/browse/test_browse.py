@@ -277,8 +277,8 @@ def test_words_that_would_move_the_cursor_do_not(tmp_path, browse):
     assert not any(letter in screen for screen in seen for letter in "\x1b\x07\x00\r")
 
 
-def test_nothing_but_a_terminal_will_do(pkt_bench, folder):
-    answer = pkt_bench("browse", folder)
+def test_nothing_but_a_terminal_will_do(warm, folder):
+    answer = warm("browse", folder)
 
     assert answer.code == 2
     assert f"See the same with: pkt-bench board {folder}" in answer.err

@@ -29,10 +29,15 @@ METHODS = "pico-student,scale,noise"
 TIMES = re.compile(r"seconds|rss|device_bytes|created|run_id|^host$|^runs$|^out$")
 
 
-def command(plugin: Path, out: Path, seeds: int) -> list[str]:
+def arguments(plugin: Path, out: Path, seeds: int) -> list[str]:
     """The sweep, as a user gives it."""
     flags = ["--plugin", str(plugin), "--pair", "pico", "--suite", "pico", "--methods", METHODS, "--seeds", str(seeds)]
-    return [sys.executable, "-m", "pkt_bench", "run", *flags, "--out", str(out), "--json"]
+    return ["run", *flags, "--out", str(out), "--json"]
+
+
+def command(plugin: Path, out: Path, seeds: int) -> list[str]:
+    """The sweep in a process of its own."""
+    return [sys.executable, "-m", "pkt_bench", *arguments(plugin, out, seeds)]
 
 
 def environment() -> dict[str, str]:

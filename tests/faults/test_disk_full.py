@@ -43,7 +43,7 @@ def done(out):
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_loses_nothing_and_the_run_goes_on_when_there_is_room(pico, pkt_bench, small_disk):
+def test_a_disk_that_fills_up_loses_nothing_and_the_run_goes_on_when_there_is_room(pico, warm, small_disk):
     out = small_disk / "runs"
     chosen = ("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--methods", "scale,noise")
     flags = (*chosen, "--seeds", "4", "--out", out, "--json")
@@ -55,10 +55,10 @@ def test_a_disk_that_fills_up_loses_nothing_and_the_run_goes_on_when_there_is_ro
     ballast = fill(small_disk)
     _, said = run.communicate(timeout=120)
     before = done(out)
-    board = pkt_bench("board", out)
+    board = warm("board", out)
     ballast.unlink()
 
-    again = pkt_bench(*flags)
+    again = warm(*flags)
 
     assert run.returncode == 4, said
     assert "the disk is full" in said
@@ -72,11 +72,11 @@ def test_a_disk_that_fills_up_loses_nothing_and_the_run_goes_on_when_there_is_ro
 
 
 @pytest.mark.slow
-def test_a_disk_with_too_little_room_is_refused_before_anything_runs(pico, pkt_bench, small_disk):
+def test_a_disk_with_too_little_room_is_refused_before_anything_runs(pico, warm, small_disk):
     fill(small_disk).rename(small_disk / "full")
     chosen = ("run", "--plugin", pico.plugin, "--pair", "pico", "--suite", "pico", "--methods", "scale")
 
-    answer = pkt_bench(*chosen, "--out", small_disk / "runs")
+    answer = warm(*chosen, "--out", small_disk / "runs")
 
     assert answer.code == 4
     assert "Traceback" not in answer.err

@@ -78,9 +78,10 @@ def pkt_bench_methods():
 
 HUNGRY_SCORER = '''
 """Makes the scorer's model hungry: 256 MB for each context of a batch, as a wide vocabulary would."""
-import sys
+import multiprocessing
 
-if "lm_eval.models.huggingface" in sys.modules:
+# in a cell's own process: whoever only asks what plugins there are loads no lm-eval
+if multiprocessing.parent_process() is not None:
     from lm_eval.models.huggingface import HFLM
 
     plain = HFLM._model_call
@@ -103,10 +104,10 @@ def greedy(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ask(pkt_bench, pico, greedy):
+def ask(warm, pico, greedy):
     def call(out, methods, *more):
         chosen = ("--plugin", pico.plugin, "--plugin", greedy, "--pair", "pico", "--suite", "pico")
-        return pkt_bench("run", *chosen, "--methods", methods, "--out", out, "--json", *more)
+        return warm("run", *chosen, "--methods", methods, "--out", out, "--json", *more)
 
     return call
 
@@ -155,15 +156,13 @@ def test_memory_that_never_suffices_ends_the_cell_once_there_is_nothing_left_to_
 
 
 @pytest.mark.slow
-def test_memory_that_does_not_suffice_halves_the_scoring_batch_and_the_row_says_so(pkt_bench, pico, tmp_path):
+def test_memory_that_does_not_suffice_halves_the_scoring_batch_and_the_row_says_so(warm, pico, tmp_path):
     hungry = tmp_path / "hungry.py"
     hungry.write_text(HUNGRY_SCORER, encoding="utf-8")
     chosen = ("--plugin", pico.plugin, "--plugin", hungry, "--pair", "pico", "--suite", "pico", "--methods", "scale")
 
     # what is made hungry is stock lm-eval's own call
-    answer = pkt_bench(
-        "run", *chosen, "--scorer", "stock", "--out", tmp_path / "runs", "--cell-memory", "1300MB", "--json"
-    )
+    answer = warm("run", *chosen, "--scorer", "stock", "--out", tmp_path / "runs", "--cell-memory", "1300MB", "--json")
 
     assert answer.code == 0
     assert rows_of(tmp_path / "runs")["scale", 0]["batch_size"] in {2, 1}

@@ -28,10 +28,10 @@ def answers_of(out):
 
 
 @pytest.fixture(scope="module")
-def calm(pkt_bench, pico, tmp_path_factory):
+def calm(warm, pico, tmp_path_factory):
     """The good cells alone, undisturbed."""
     out = tmp_path_factory.mktemp("calm") / "runs"
-    assert sweep(pkt_bench, pico, out, GOOD).code == 0
+    assert sweep(warm, pico, out, GOOD).code == 0
     return out
 
 
@@ -157,7 +157,7 @@ GRABBER = """
 
 
 @pytest.mark.slow
-def test_a_plugin_cannot_write_into_the_rows(pkt_bench, pico, tmp_path, install):
+def test_a_plugin_cannot_write_into_the_rows(warm, pico, tmp_path, install):
     from pkt_bench.sandbox.inside import landlock
 
     try:
@@ -167,10 +167,10 @@ def test_a_plugin_cannot_write_into_the_rows(pkt_bench, pico, tmp_path, install)
     site = tmp_path / "site"
     site.mkdir()
     install(site, "grabber", GRABBER)
-    sweep(pkt_bench, pico, tmp_path / "runs", "pico-student")
+    sweep(warm, pico, tmp_path / "runs", "pico-student")
     before = {file: file.read_bytes() for file in (tmp_path / "runs").rglob("*.arrow") if file.name != "board.arrow"}
 
-    answer = sweep(pkt_bench, pico, tmp_path / "runs", "grabber", PYTHONPATH=str(site))
+    answer = sweep(warm, pico, tmp_path / "runs", "grabber", "--plugin", site / "misbehaving_grabber.py")
 
     assert answer.code == 0
     rows = [row for row in rows_of(tmp_path / "runs") if row["method"] == "grabber"]
@@ -205,16 +205,16 @@ FORGER = """
 
 
 @pytest.mark.slow
-def test_a_plugin_that_changes_a_checkpoint_on_the_disk_is_named(pkt_bench, pico, tmp_path, install):
+def test_a_plugin_that_changes_a_checkpoint_on_the_disk_is_named(warm, pico, tmp_path, install):
     site = tmp_path / "site"
     site.mkdir()
     install(site, "forger", FORGER)
     shutil.copytree(pico.folder / "pico", tmp_path / "pico")
     given = ("--pair", f"{tmp_path / 'pico' / 'teacher'}:{tmp_path / 'pico' / 'student'}", "--suite", "pico")
 
-    answer = pkt_bench(
-        *("run", "--plugin", pico.plugin, *given, "--methods", "forger", "--out", tmp_path / "runs", "--json"),
-        PYTHONPATH=str(site),
+    answer = warm(
+        *("run", "--plugin", pico.plugin, "--plugin", site / "misbehaving_forger.py", *given),
+        *("--methods", "forger", "--out", tmp_path / "runs", "--json"),
     )
 
     (row,) = rows_of(tmp_path / "runs")

@@ -125,13 +125,13 @@ def rows(out):
 
 
 @pytest.mark.slow
-def test_a_run_killed_while_it_scores_does_not_transfer_again(flags, counting, pkt_bench, tmp_path):
+def test_a_run_killed_while_it_scores_does_not_transfer_again(flags, counting, warm, tmp_path):
     run = start(flags("counted"))
     wait_for(lambda: any(e["event"] == "phase" and e["phase"] == "score" for e in events(tmp_path / "runs")), run)
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
 
-    again = pkt_bench(*flags("counted"))
+    again = warm(*flags("counted"))
 
     assert again.code == 0
     assert counting.of("transfer") == 1
@@ -140,7 +140,7 @@ def test_a_run_killed_while_it_scores_does_not_transfer_again(flags, counting, p
 
 @pytest.mark.slow
 def test_ctrl_c_once_finishes_the_stage_keeps_its_result_and_the_next_run_goes_on_there(
-    flags, counting, pkt_bench, tmp_path
+    flags, counting, warm, tmp_path
 ):
     run = start(flags("staged"))
     wait_for(lambda: counting.of("first begun"), run)
@@ -148,7 +148,7 @@ def test_ctrl_c_once_finishes_the_stage_keeps_its_result_and_the_next_run_goes_o
     _, said = run.communicate(timeout=60)
     first, second = counting.of("first"), counting.of("second")
 
-    again = pkt_bench(*flags("staged"))
+    again = warm(*flags("staged"))
 
     assert run.returncode == 130
     assert (first, second) == (1, 0)
@@ -160,10 +160,10 @@ def test_ctrl_c_once_finishes_the_stage_keeps_its_result_and_the_next_run_goes_o
 
 @pytest.mark.slow
 def test_of_a_grid_of_rates_those_that_were_trained_are_not_trained_again_and_the_student_is_the_same(
-    flags, counting, pkt_bench, tmp_path
+    flags, counting, warm, tmp_path
 ):
     rates = ("--set", "tuned.learning_rate=0.001,0.002,0.004", "--set", "tuned.epochs=6", "--set", "tuned.batch_size=4")
-    pkt_bench(*flags("tuned", *rates, out="calm"))
+    warm(*flags("tuned", *rates, out="calm"))
     whole = counting.of("pass")
 
     run = start(flags("tuned", *rates))
@@ -171,7 +171,7 @@ def test_of_a_grid_of_rates_those_that_were_trained_are_not_trained_again_and_th
     before = counting.of("pass") - whole
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
-    again = pkt_bench(*flags("tuned", *rates))
+    again = warm(*flags("tuned", *rates))
 
     calm, cut = (next((tmp_path / out / "artifacts").glob("*/changed.safetensors")) for out in ("calm", "runs"))
     (row,) = [row for row in rows(tmp_path / "runs") if row["outcome"] == "done"]
@@ -187,7 +187,7 @@ def test_of_a_grid_of_rates_those_that_were_trained_are_not_trained_again_and_th
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_saved_student_that_rotted_is_made_again(flags, counting, pkt_bench, tmp_path):
+def test_a_saved_student_that_rotted_is_made_again(flags, counting, warm, tmp_path):
     run = start(flags("counted"))
     wait_for(lambda: any(e["event"] == "phase" and e["phase"] == "score" for e in events(tmp_path / "runs")), run)
     os.kill(run.pid, signal.SIGKILL)
@@ -197,7 +197,7 @@ def test_a_saved_student_that_rotted_is_made_again(flags, counting, pkt_bench, t
     content[-1] ^= 1
     file.write_bytes(bytes(content))
 
-    again = pkt_bench(*flags("counted"))
+    again = warm(*flags("counted"))
 
     assert again.code == 0
     assert counting.of("transfer") == 2

@@ -21,12 +21,12 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def prefetch(pico, pkt_bench, tmp_path, data):
+def prefetch(pico, warm, tmp_path, data):
     pair = f"{pico.folder / 'pico' / 'teacher'}:{pico.folder / 'pico' / 'student'}"
 
     def call(*more, folder=data, to=tmp_path / "bundle"):
         words = ("--plugin", pico.plugin, "--pair", pair, "--suite", "arc_easy", "--tasks", "piqa")
-        return pkt_bench("prefetch", *words, "--offline", "--data-dir", folder, "--to", to, *more, cwd=tmp_path)
+        return warm("prefetch", *words, "--offline", "--data-dir", folder, "--to", to, *more, cwd=tmp_path)
 
     return call
 
@@ -140,10 +140,10 @@ def test_offline_sets_every_switch_before_anything_is_imported(monkeypatch):
         monkeypatch.setenv(name, os.environ[name])  # so that it is undone
 
 
-def test_offline_says_all_that_is_missing_at_once_and_starts_nothing(pico, pkt_bench, data, tmp_path):
+def test_offline_says_all_that_is_missing_at_once_and_starts_nothing(pico, warm, data, tmp_path):
     words = ("--plugin", pico.plugin, "--pair", "owner/model:owner/other", "--suite", "humaneval,hellaswag")
     more = ("--tasks", "arc_easy,mmlu", "--offline", "--data-dir", data, "--out", tmp_path / "r")
-    answer = pkt_bench("run", *words, *more)
+    answer = warm("run", *words, *more)
 
     assert answer.code == 3
     for missing in (

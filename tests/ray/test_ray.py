@@ -189,11 +189,11 @@ def test_settings_that_no_cluster_understands_are_refused():
             choose("ray", {"ray": wrong}, registry)
 
 
-def test_a_cluster_of_its_own_gives_what_processes_give(pkt_bench, pico, tmp_path):
+def test_a_cluster_of_its_own_gives_what_processes_give(pkt_bench, warm, pico, tmp_path):
     methods = "pico-student,scale,noise,raises"
 
     ray = pkt_bench(*arguments(pico, tmp_path / "ray", methods), OMP_NUM_THREADS="2")
-    process = pkt_bench(*arguments(pico, tmp_path / "process", methods, "--executor", "process"))
+    process = warm(*arguments(pico, tmp_path / "process", methods, "--executor", "process"))
 
     records = [[line for line in answer.lines() if line["record"] == "cell"] for answer in (ray, process)]
     told = [{(r["key"], r["outcome"], json.dumps(r["scores"])) for r in cells} for cells in records]
@@ -205,18 +205,18 @@ def test_a_cluster_of_its_own_gives_what_processes_give(pkt_bench, pico, tmp_pat
     assert "Traceback" not in ray.err
 
 
-def test_an_address_where_nobody_is_ends_with_3(pkt_bench, pico, tmp_path):
-    answer = pkt_bench(*arguments(pico, tmp_path / "runs", "scale", "--set", "ray.address=127.0.0.1:1"), timeout=60)
+def test_an_address_where_nobody_is_ends_with_3(warm, pico, tmp_path):
+    answer = warm(*arguments(pico, tmp_path / "runs", "scale", "--set", "ray.address=127.0.0.1:1"), timeout=60)
 
     assert answer.code == 3
     assert "no Ray cluster answers at 127.0.0.1:1" in answer.err
     assert "ray start --head" in answer.err
 
 
-def test_a_cell_no_node_can_ever_run_ends_with_3(nodes, pkt_bench, pico, tmp_path):
+def test_a_cell_no_node_can_ever_run_ends_with_3(nodes, warm, pico, tmp_path):
     asked = ("--set", f"ray.address={nodes.address}", "--set", "ray.gpus_per_cell=64")
 
-    answer = pkt_bench(*arguments(pico, tmp_path / "runs", "scale", *asked), **LOOPBACK, timeout=60)
+    answer = warm(*arguments(pico, tmp_path / "runs", "scale", *asked), **LOOPBACK, timeout=60)
 
     assert answer.code == 3
     assert "no node of the Ray cluster can ever run a cell, which takes 1 processors and 64 GPUs" in answer.err
