@@ -42,7 +42,7 @@ def pkt_bench_methods():
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory, pkt_bench, tiny_pair):
-    """All of them on one pair by one command: what one check costs is mostly shared. Its exit code, stdout and stderr."""
+    """All of them on one pair by one command, which shares most of the cost: its exit code, stdout and stderr."""
 
     def make(folder):
         heavy = folder / "heavy.py"
