@@ -165,11 +165,27 @@ class _Check:
             if pair is None:
                 found |= dict.fromkeys(names, "no pair is here to ask its skip of")
                 continue
+            controls = [
+                control
+                for control in planned.registry.controls
+                if any(control.item == offer.item.control for offer in offers)
+            ]
             asked = cold.Asked(
-                providers=(f"{distribution}/{provider}", f"{suite.distribution}/{suite.provider}"),
+                providers=tuple(
+                    dict.fromkeys(
+                        (
+                            f"{distribution}/{provider}",
+                            *(f"{each.distribution}/{each.provider}" for each in (suite, *controls)),
+                        )
+                    )
+                ),
                 methods=tuple(names),
                 # files are loaded whatever the allow-list says
-                files=tuple(str(file) for file in place.files if file.name in {distribution, suite.distribution}),
+                files=tuple(
+                    str(file)
+                    for file in place.files
+                    if file.name in {distribution, *(each.distribution for each in (suite, *controls))}
+                ),
                 teacher=str(pair.teacher.path),
                 student=str(pair.student.path),
                 suite=place.suite,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pkt_bench.contract.findings import Finding
+from pkt_bench.contract.findings import Finding, counted
 from pkt_bench.contract.trying import Attempt
 from pkt_bench.domain import Method, Outcome, Skip
 
@@ -66,7 +66,7 @@ def of_cells(method: Method, attempts: Sequence[Attempt], skips: Sequence[Skip])
             most = max(attempt.run.health.reload_difference or 0.0 for attempt in done)
             yield Finding(promise, "kept", f"logits differ by at most {most:.2g}")
         elif promise != NAMED["selection"]:
-            yield Finding(promise, "kept", f"on {len(done)} pairs" if len(done) > 1 else "on 1 pair")
+            yield Finding(promise, "kept", f"on {counted(len(done), 'pair')}")
 
 
 def _broken_by(attempt: Attempt) -> str:
@@ -199,7 +199,7 @@ def of_kill(first: Attempt, again: Attempt, moments: Sequence[str]) -> Finding:
     """Whether what was killed, and taken up again, ends with the same student."""
     if not again.kills:
         return Finding(RESUMED, "untried", "it was over before it could be killed")
-    said = f"killed {again.kills} times, at {' and '.join(_moment(each) for each in moments)}"
+    said = f"killed {counted(again.kills, 'time')}, at {' and '.join(_moment(each) for each in moments)}"
     if not again.done:
         return Finding(
             RESUMED,

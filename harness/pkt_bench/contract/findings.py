@@ -9,6 +9,11 @@ Standing = Literal["kept", "broken", "remark", "untried"]
 """`remark`: no promise is broken, and its author should know; `untried`: nothing could be said, and why."""
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 pair`, `2 pairs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 @dataclass(frozen=True)
 class Finding:
     """One promise: whether it is kept, what was seen, and what to do where it is not."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from pkt_bench.contract.cold import Cold
-from pkt_bench.contract.findings import Finding
+from pkt_bench.contract.findings import Finding, counted
 from pkt_bench.domain import Method, Pair, Suite
 from pkt_bench.planning import question, under_control
 from pkt_bench.plugins import Offer
@@ -40,7 +40,7 @@ def of_importing(cold: Cold | str) -> Iterator[Finding]:
             " from configurations.",
         )
     else:
-        yield Finding(promise, "kept", f"nothing heavy; all plugins of the check loaded in {cold.seconds:.2f} CPU-s")
+        yield Finding(promise, "kept", f"its plugin loads in {cold.seconds:.2f} CPU-s")
 
 
 def of_words(offer: Offer[Method]) -> Iterator[Finding]:
@@ -101,7 +101,7 @@ def of_estimate(method: Method, suite: Suite, pairs: Mapping[str, Pair]) -> Iter
             promise, "broken", "; ".join(dict.fromkeys(wrong)), "Estimate(what, formula, amount, unit), amount >= 0."
         )
     else:
-        yield Finding(promise, "kept", f"{count} figures")
+        yield Finding(promise, "kept", counted(count, "figure"))
 
 
 def of_skips(method: Method, suite: Suite, pairs: Mapping[str, Pair]) -> Iterator[Finding]:
@@ -128,4 +128,4 @@ def of_skips(method: Method, suite: Suite, pairs: Mapping[str, Pair]) -> Iterato
             "skip(question) gives None, or a sentence that says why the pair cannot be done and names the sizes.",
         )
     else:
-        yield Finding(promise, "kept", f"asked of {len(pairs)} pairs")
+        yield Finding(promise, "kept", f"asked of {counted(len(pairs), 'pair')}")

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pkt_bench.as_typed import spelling, text_of
-from pkt_bench.contract.findings import Finding
+from pkt_bench.contract.findings import Finding, counted
 from pkt_bench.domain import Method
 from pkt_bench.errors import PktBenchError
 from pkt_bench.kept_settings import as_kept, from_kept
@@ -31,7 +31,7 @@ def of_settings(method: Method) -> Iterator[Finding]:
         )
         return
     count = len(model.model_fields)
-    yield Finding(promise, "kept", f"{count} setting{'' if count == 1 else 's'}" if count else "it has none")
+    yield Finding(promise, "kept", counted(count, "setting") if count else "it has none")
     open_ends = [name for name, field in model.model_fields.items() if _is_unbounded_number(field)]
     if open_ends:
         yield Finding(
