@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pkt_bench.contract import cold, done, said, settled, trying
 from pkt_bench.contract.elsewhere import elsewhere
-from pkt_bench.contract.findings import Finding, Report, Standing
+from pkt_bench.contract.findings import Finding, Report, Standing, counted
 from pkt_bench.contract.ground import SAVING
 from pkt_bench.contract.trying import Attempt, Place, Planned
 from pkt_bench.domain import Method, Skip
@@ -114,7 +115,7 @@ class _Check:
             names = ", ".join(offer.item.name for offer in self._offers)
             raise UnavailableError(f"the settings of {names} cannot be kept as JSON, so no cell of it can be planned.")
         planned = trying.planned(runnable, place, self._folder / "first", self._assignments, self._more)
-        self._tell(f"running {len(planned.plan.jobs)} cells")
+        self._tell(f"running {counted(len(planned.plan.jobs), 'cell')}")
         evidence = self._run(planned.plan)
         seconds = (time.monotonic() - started) / len(self._offers)
         skips = _by_name(planned.plan.skips)
@@ -165,26 +166,23 @@ class _Check:
             if pair is None:
                 found |= dict.fromkeys(names, "no pair is here to ask its skip of")
                 continue
-            controls = [
-                control
-                for control in planned.registry.controls
-                if any(control.item == offer.item.control for offer in offers)
-            ]
-            asked = cold.Asked(
-                providers=tuple(
-                    dict.fromkeys(
-                        (
-                            f"{distribution}/{provider}",
-                            *(f"{each.distribution}/{each.provider}" for each in (suite, *controls)),
-                        )
-                    )
+            beside: list[Offer[Any]] = [
+                suite,
+                *(
+                    control
+                    for control in planned.registry.controls
+                    if any(control.item == offer.item.control for offer in offers)
                 ),
+            ]
+            providers = (f"{distribution}/{provider}", *(f"{each.distribution}/{each.provider}" for each in beside))
+            asked = cold.Asked(
+                providers=tuple(dict.fromkeys(providers)),
                 methods=tuple(names),
                 # files are loaded whatever the allow-list says
                 files=tuple(
                     str(file)
                     for file in place.files
-                    if file.name in {distribution, *(each.distribution for each in (suite, *controls))}
+                    if file.name in {distribution, *(each.distribution for each in beside)}
                 ),
                 teacher=str(pair.teacher.path),
                 student=str(pair.student.path),
