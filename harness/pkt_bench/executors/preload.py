@@ -3,6 +3,7 @@
 Nothing here may start a thread or touch a device: a fork would inherit half of it.
 """
 
+import gc
 import threading
 
 import lm_eval.evaluator
@@ -20,5 +21,9 @@ import pkt_bench.fastscore.lm
 
 # tqdm's own lock is a semaphore of the system, which a process that is killed leaves behind
 tqdm.tqdm.set_lock(threading.RLock())
+
+# what is here stays: a child that collects garbage must not copy the pages of all of it by looking at it
+gc.collect()
+gc.freeze()
 
 __all__ = ["lm_eval", "peft", "pkt_bench", "safetensors", "torch", "transformers"]
