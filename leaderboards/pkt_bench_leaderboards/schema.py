@@ -143,7 +143,7 @@ RUNS: tuple[Field, ...] = (
     Field(
         "caveats",
         "string",
-        "What a reader should know of models and figures, as a JSON list of sentences; null: nothing.",
+        "What a reader should know of the models, as a JSON list of sentences; null: nothing.",
     ),
     Field("device", "string", "Device asked for."),
     Field("dtype", "string", "Type of the weights while computing."),
