@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from multiprocessing import forkserver
 from pathlib import Path
 
 
@@ -57,9 +58,14 @@ class Commands:
 def obey(arguments, out, err, cwd, env):
     """Runs one command with its own stdout and stderr, and leaves the environment as it was."""
     from pkt_bench.cli import main
+    from pkt_bench.executors.phases import server
 
     environ, code = dict(os.environ), 0
     os.chdir(cwd)
+    if env and arguments[0] == "run":
+        # it keeps the environment that it starts with, which later commands are to find as it was
+        server(threads=1)
+        forkserver.ensure_running()
     os.environ.update(env)
     for stream, path in ((1, out), (2, err)):
         with Path(path).open("wb") as file:

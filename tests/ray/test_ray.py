@@ -192,7 +192,8 @@ def test_settings_that_no_cluster_understands_are_refused():
 def test_a_cluster_of_its_own_gives_what_processes_give(pkt_bench, warm, pico, tmp_path):
     methods = "pico-student,scale,noise,raises"
 
-    ray = pkt_bench(*arguments(pico, tmp_path / "ray", methods), OMP_NUM_THREADS="2")
+    # two workers: each of them loads torch
+    ray = pkt_bench(*arguments(pico, tmp_path / "ray", methods, "--slots", "2"), OMP_NUM_THREADS="2")
     process = warm(*arguments(pico, tmp_path / "process", methods, "--executor", "process"))
 
     records = [[line for line in answer.lines() if line["record"] == "cell"] for answer in (ray, process)]
