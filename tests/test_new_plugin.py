@@ -48,9 +48,15 @@ def test_one_name_gives_those_of_method_package_and_settings(given, method, pack
     assert f"class {settings}(Settings):" in source
 
 
-@pytest.mark.parametrize("name", ["", "Swap", "1st", "a b", "a/b", "-a", "a-", "a--b", "all", "ä", "x" * 41, "../up"])
+@pytest.mark.parametrize("name", ["", "Swap", "1st", "a b", "a/b", "-a", "a-", "a--b", "ä", "x" * 41, "../up"])
 def test_a_name_that_no_package_can_have_is_refused_with_an_example(name):
     with pytest.raises(RequestError, match=r"cannot be called .*\n.* plugins new layer-swap"):
+        names_for(name, ())
+
+
+@pytest.mark.parametrize("name", ["all", "none"])
+def test_a_name_that_means_something_else_is_refused_as_that(name):
+    with pytest.raises(RequestError, match="which stands for several or no methods"):
         names_for(name, ())
 
 

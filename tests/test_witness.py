@@ -33,7 +33,8 @@ def test_steps_sizes_and_tokens_are_counted_and_what_is_asked_without_gradients_
     seen = trained([[1, 2, 3], [4, 5, 6]])
 
     assert seen.as_json() == {
-        "steps": 2,
+        "steps_at_least": 2,
+        "steps_at_most": 2,
         "trained_at_least": 40,
         "trained_at_most": 40,
         "tokens_at_least": 3,  # half of the six after the first step
@@ -71,6 +72,19 @@ def test_nothing_is_said_where_it_was_booked_rightly_or_not_at_all_or_in_part_by
     assert said(seen, trainable_parameters=40, steps=2, tokens_trained=12) == []
     assert said(seen) == []
     assert said(seen, steps=1, inherited_seconds=1.0) == []
+
+
+def test_two_optimisers_that_make_one_step_together_may_be_booked_as_one_or_as_two():
+    layers = [torch.nn.Embedding(10, 4), torch.nn.Embedding(10, 4)]
+    optimizers = [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in layers]
+    with witness.watching() as seen:
+        for _ in range(3):
+            sum(layer(torch.tensor([1, 2])).sum() for layer in layers).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+
+    assert [said(seen, steps=steps) for steps in (3, 6)] == [[], []]
+    assert said(seen, steps=2) == ["2 optimiser steps were booked, and 3 to 6 were made"]
 
 
 def test_training_by_hand_is_not_seen_and_not_accused():

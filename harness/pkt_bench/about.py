@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pkt_bench import __version__, described, estimating, hub, planning
+from pkt_bench import __version__, described, estimating, hub, planning, strangers
 from pkt_bench.described import Field
 from pkt_bench.domain import Control, Executor, Method, ModelRef, Pair, Question, Suite, Tracker
 from pkt_bench.errors import PktBenchError, RequestError, UnavailableError
@@ -319,7 +319,8 @@ def _skips(offer: Offer[Method], registry: Registry) -> Skips:
 def _lacks_data(method: Method, question: Question) -> bool:
     """Whether a method looks at records that are not here before it can say."""
     try:
-        method.skip(question)
+        with strangers.called():
+            method.skip(question)
     except UnavailableError:
         return True
     except Exception:  # noqa: BLE001 - whatever else it raises is said as its reason

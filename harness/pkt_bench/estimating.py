@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pkt_bench import hub, models
+from pkt_bench import hub, models, strangers
 from pkt_bench.domain import Control, Estimate, Method, ModelRef, Pair, Question, Suite
 from pkt_bench.errors import PktBenchError, RequestError
 from pkt_bench.known_models import KNOWN_MODELS, KnownModel, known
@@ -68,8 +68,9 @@ def _needs(request: Request, pair: Pair, offer: Offer[Method], registry: Registr
     for settings in chosen_settings(request, offer):
         for suite in suites:
             asked = _question(under_control(pair, method), suite, settings, method.control)
-            skipped = method.skip(asked) or ""
-            amounts = () if skipped or method.estimate is None else tuple(method.estimate(asked))
+            with strangers.called():
+                skipped = method.skip(asked) or ""
+                amounts = () if skipped or method.estimate is None else tuple(method.estimate(asked))
             key = registry.methods.name_of(offer), amounts, skipped
             found[key] = (*found.get(key, ()), suite.name)
     return [Need(pair.name, name, names, amounts, why) for (name, amounts, why), names in found.items()]

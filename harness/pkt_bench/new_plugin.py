@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pkt_bench.errors import RequestError, StorageError
+from pkt_bench.offered import RESERVED
 
 TEMPLATE = Path(__file__).parent / "template"
 LONGEST = 40
@@ -59,7 +60,11 @@ def names_for(name: str, taken: Collection[str]) -> Names:
         RequestError: it cannot be a package's name, or is the name of a method that is installed.
     """
     method = _PREFIX.sub("", name)
-    if not _NAME.fullmatch(method) or len(method) > LONGEST or method in {"all", "none"}:
+    if method in RESERVED:
+        raise RequestError(
+            f"a plugin cannot be called '{name}', which stands for several or no methods. Choose another."
+        )
+    if not _NAME.fullmatch(method) or len(method) > LONGEST:
         raise RequestError(
             f"a plugin cannot be called '{name}': lower-case letters and digits in parts joined by dashes are wanted,"
             f" at most {LONGEST} of them, the first a letter.\n  For example: pkt-bench plugins new layer-swap"

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pkt_bench import matching, mirrors, models, pairs_file, preflight, resolving, task_suites
+from pkt_bench import matching, mirrors, models, pairs_file, preflight, resolving, strangers, task_suites
 from pkt_bench.data import cut, data_digest
 from pkt_bench.domain import (
     Cell,
@@ -577,7 +577,8 @@ def _squares(works: list[_Work], methods: list[Offer[Method]]) -> Iterator[tuple
 def skip_reason(offer: Offer[Method], question: Question) -> str | None:
     """Why a method cannot do what is asked, in its own words; None where it can."""
     try:
-        reason = offer.item.skip(question)
+        with strangers.called():
+            reason = offer.item.skip(question)
     except Exception as error:  # noqa: BLE001 - one stranger's defect must not take the other methods along
         return f"the skip of {_qualified(offer)} raised {type(error).__name__}: {error}; tell its author"
     if reason is None or (isinstance(reason, str) and reason.strip()):

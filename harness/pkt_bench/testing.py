@@ -224,6 +224,7 @@ def _write(path: Path, text: str) -> None:
 def _save_model(path: Path, family: str, sizes: dict[str, Any], vocabulary: int, seed: int) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -242,4 +243,8 @@ def _save_model(path: Path, family: str, sizes: dict[str, Any], vocabulary: int,
             for weight in model.parameters():
                 if weight.ndim == 1:
                     weight.add_(torch.randn_like(weight), alpha=0.2)
+        bars = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
         model.save_pretrained(path)
+        if bars:
+            logging.enable_progress_bar()

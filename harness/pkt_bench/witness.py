@@ -28,13 +28,13 @@ class Seen:
     """What was seen of a transfer.
 
     Attributes:
-        steps: steps of optimisers of torch.
+        steps: steps of each optimiser of torch; several may make one step of the training together.
         sizes: numbers in the weights of each optimiser that made a step, by what identifies these weights.
         tokens: tokens that went through an embedding with gradients on, padding included.
         unpadded: the same from the first step on, without what looks like padding; a sum for each device.
     """
 
-    steps: int = 0
+    steps: dict[int, int] = field(default_factory=dict)
     sizes: dict[frozenset[int], int] = field(default_factory=dict)
     tokens: int = 0
     unpadded: dict[torch.device, torch.Tensor] = field(default_factory=dict)
@@ -42,7 +42,8 @@ class Seen:
     def as_json(self) -> dict[str, int]:
         """The figures, as they are kept beside the student."""
         return {
-            "steps": self.steps,
+            "steps_at_least": max(self.steps.values(), default=0),
+            "steps_at_most": sum(self.steps.values()),
             "trained_at_least": max(self.sizes.values(), default=0),
             "trained_at_most": sum(self.sizes.values()),
             "tokens_at_least": int(sum(int(count) for count in self.unpadded.values()) * LEAST_SHARE),
@@ -69,7 +70,7 @@ def watching() -> Iterator[Seen]:
         return plain(ids, *rest, **more)
 
     def step(optimizer: torch.optim.Optimizer, *_: Any) -> None:  # noqa: ANN401 - the hook's signature
-        seen.steps += 1
+        seen.steps[id(optimizer)] = seen.steps.get(id(optimizer), 0) + 1
         weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.requires_grad]
         seen.sizes[frozenset(map(id, weights))] = sum(weight.numel() for weight in weights)
 
@@ -126,8 +127,9 @@ def _of_training(seen: Seen, ledger: Ledger) -> Iterator[str]:
         changed = _range(saw["trained_at_least"], saw["trained_at_most"])
         yield f"trainable_parameters is {trainable:,}, and optimisers changed {changed} numbers"
     # a step is booked before its loss is known to be finite
-    if steps is not None and not seen.steps <= steps <= seen.steps + len(seen.sizes) + UNFINISHED:
-        yield f"{steps:,} optimiser steps were booked, and {seen.steps:,} were made"
+    if steps is not None and not saw["steps_at_least"] <= steps <= saw["steps_at_most"] + UNFINISHED:
+        made = _range(saw["steps_at_least"], saw["steps_at_most"])
+        yield f"{steps:,} optimiser steps were booked, and {made} were made"
     if tokens is not None and not saw["tokens_at_least"] <= tokens <= saw["tokens_at_most"]:
         yield (
             f"tokens_trained is {tokens:,}, and {saw['tokens_at_most']:,} tokens, padding included, went through an"

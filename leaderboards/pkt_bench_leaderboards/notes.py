@@ -178,7 +178,8 @@ def _corrected(tests: Sequence[Paired]) -> bool:
 
 def _of_power(board: Board, contestants: Sequence[Row]) -> list[Note]:
     tests = [paired for row in contestants if (paired := against_baseline(board, row))]
-    known = sorted(paired.detectable for paired in tests if paired.detectable is not None)
+    # where no answer differs nothing is known of how they scatter
+    known = sorted(paired.detectable for paired in tests if paired.detectable)
     if not known:
         return []
     fraction = board.columns[0].fraction

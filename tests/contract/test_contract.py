@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 
 from once import once
@@ -15,7 +16,7 @@ NAMES = (
     *("spoils-teacher", "reshapes", "poisons"),
     *("idle", "busy", "forgets", "patches", "trains-and-tells", "trains-and-lies", "trains-in-silence"),
     *("uses-the-teacher", "never-asks", "nested", "litters", "raises", "raises-when-asked", "says-nothing", "choosy"),
-    *("estimates-nonsense", "heavy"),
+    *("estimates-nonsense", "heavy", "exits-when-asked", "chatty", "leaves-a-process"),
 )
 SETTINGS = "its settings are plain and documented"
 SKIP = "skip gives a reason or none"
@@ -75,7 +76,7 @@ def finding(report, promise):
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["good", "trains-and-tells", "trains-in-silence", "litters", "choosy"])
+@pytest.mark.parametrize("name", ["good", "trains-and-tells", "trains-in-silence", "litters", "choosy", "chatty"])
 def test_nothing_is_broken_where_every_promise_is_kept(reports, name):
     assert reports[name].keeps, reports[name]
 
@@ -106,6 +107,7 @@ def test_nothing_is_broken_where_every_promise_is_kept(reports, name):
         ("raises", done.RUNS, "failed: NotImplementedError in transfer: this pair is not for me"),
         ("heavy", IMPORTS, "importing the plugin and asking its hooks loads torch"),
         ("raises-when-asked", SKIP, "it raised KeyError: 'layers'"),
+        ("exits-when-asked", SKIP, "it raised RuntimeError: it ended the program: sys.exit(0)"),
         ("says-nothing", SKIP, "it says '', which is no sentence"),
         ("estimates-nonsense", ESTIMATE, "'all' is nan bytes; 'all' names no formula"),
     ],
@@ -132,7 +134,7 @@ def test_no_other_promise_is_called_broken(reports, name):
         "patches": {done.RELOADED},
         **{each: {done.COSTS} for each in ("trains-and-lies", "uses-the-teacher", "never-asks", "nested")},
         "raises": {done.RUNS},
-        **{each: {SKIP} for each in ("raises-when-asked", "says-nothing")},
+        **{each: {SKIP} for each in ("raises-when-asked", "exits-when-asked", "says-nothing")},
         "estimates-nonsense": {ESTIMATE},
         "heavy": {IMPORTS},
     }
@@ -149,6 +151,20 @@ def test_what_is_no_breach_is_said_as_a_remark(reports):
         "unknown, and shown so: trainable parameters, tokens trained"
     )
     assert finding(reports["good"], done.COSTS).standing == "kept"
+
+
+def test_what_a_plugin_prints_when_it_is_asked_is_said_beside_the_results(checked):
+    _, out, err = checked
+
+    assert all(line.startswith("{") for line in out.splitlines())
+    assert "what a question" in err
+
+
+def test_no_process_of_a_method_outlives_its_cell_in_whatever_session_it_is(reports):
+    assert reports["leaves-a-process"].keeps
+
+    alive = [process for process in psutil.process_iter(["cmdline"]) if "61.25" in (process.info["cmdline"] or ())]
+    assert alive == []
 
 
 def test_a_method_that_skips_everything_is_not_called_good_on_any_pair(reports):
@@ -179,6 +195,15 @@ def test_the_command_ends_with_one_where_a_promise_is_broken_and_says_what_it_is
 
     assert code == 1
     assert "pkt-bench: once more, in another program" in err
+
+
+def test_settings_of_what_is_not_checked_are_refused_before_anything_runs(pkt_bench):
+    answer = pkt_bench("plugins", "check", "lora", "--set", "laten.steps=3")
+
+    assert answer.code == 2
+    assert "--set laten.steps=3: 'laten' is not among the methods that are checked." in answer.err
+    assert "They are: lora, pkt-bench/lora" in answer.err
+    assert "making pairs" not in answer.err
 
 
 def test_the_command_says_which_method_it_does_not_know(pkt_bench):

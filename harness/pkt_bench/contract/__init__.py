@@ -69,14 +69,28 @@ def check(
     from pkt_bench import plugins
 
     offers = plugins.load(files).methods.expand(methods)
+    _check_names(assignments, offers)
     with _folder(keep) as folder:
         return _Check(offers, folder, files, assignments, cell_seconds, tell).reports(pairs, suite)
+
+
+def _check_names(assignments: Sequence[str], offers: Sequence[Offer[Method]]) -> None:
+    """Settings are for methods that are checked, or for those that they are controls of."""
+    known = {name for offer in offers for name in (offer.item.name, _called(offer), offer.item.control_of) if name}
+    for text in assignments:
+        name = text.partition("=")[0].rpartition(".")[0]
+        if name and name not in known:
+            raise RequestError(
+                f"--set {text}: '{name}' is not among the methods that are checked."
+                f"\n  They are: {', '.join(sorted(known))}"
+            )
 
 
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is None:
-        with tempfile.TemporaryDirectory(prefix="pkt-bench-check-") as folder:
+        # short: sockets that a method makes in its scratch folder have a path of 107 bytes at most
+        with tempfile.TemporaryDirectory(prefix="pkt-") as folder:
             yield Path(folder)
         return
     try:

@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pkt_bench import strangers
+
 if TYPE_CHECKING:
     from pkt_bench.domain import Architecture, Method, Pair, Question, Suite
 
@@ -115,7 +117,7 @@ def _loaded_by(method: Method, question: Question | None) -> Sequence[str]:
 
 
 def _skip(method: Method, question: Question, pipe: Connection) -> None:
-    with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), strangers.called():
         # what it raises is another promise's affair
         method.skip(question)
     pipe.send(_heavy())

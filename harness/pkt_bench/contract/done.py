@@ -140,8 +140,8 @@ def of_costs(done: Sequence[Attempt]) -> Iterator[Finding]:
             COSTS,
             "broken",
             "\n".join(dict.fromkeys(wrong)),
-            "context.spend(tokens=, steps=, trainable=) books what is trained; `uses` and `payload` say what came from"
-            " the teacher.",
+            "context.spend(tokens=, steps=, trainable=) books what is trained, a step for each optimizer.step();"
+            " `uses` and `payload` say what came from the teacher.",
         )
     else:
         cost = done[0].run.cost
@@ -154,7 +154,7 @@ def of_costs(done: Sequence[Attempt]) -> Iterator[Finding]:
         yield Finding(COSTS, "kept", said or "it says nothing")
     cost, seen = done[0].run.cost, done[0].seen
     unknown = [] if cost.payload_bytes is not None else ["payload (bytes moved from the teacher)"]
-    if seen.get("steps"):
+    if seen.get("steps_at_most"):
         unknown += [] if cost.trainable_parameters is not None else ["trainable parameters"]
         unknown += [] if cost.tokens_trained is not None else ["tokens trained"]
     if unknown:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import site
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ def elsewhere(jobs: Sequence[Job], out: Path) -> list[Attempt]:
     (out / JOBS).write_bytes(pickle.dumps([replace(job, out=out) for job in jobs]))
     done = subprocess.run(
         [sys.executable, "-c", f"from {__name__} import main; main()", str(out)],
-        env={**os.environ, "PYTHONHASHSEED": HASH_SEED},
+        env=_environment(out / "home"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -44,6 +45,21 @@ def elsewhere(jobs: Sequence[Job], out: Path) -> list[Attempt]:
         raise UnavailableError(f"a second program, to repeat the cells, ended with {done.returncode}: {last}")
     attempts: list[Attempt] = pickle.loads((out / ATTEMPTS).read_bytes())  # noqa: S301 - written a moment ago
     return attempts
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Another hash of texts and a home of its own: what a method keeps in a user's folders is not there."""
+    hub = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    return {
+        "HF_HOME": str(hub),
+        # where programs of this user are installed
+        "PYTHONUSERBASE": site.getuserbase(),
+        **os.environ,
+        "PYTHONHASHSEED": HASH_SEED,
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "PKT_BENCH_HOME": str(home / ".pkt-bench"),
+    }
 
 
 def main() -> None:

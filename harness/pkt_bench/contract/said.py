@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 
+from pkt_bench import strangers
 from pkt_bench.contract.cold import Cold
 from pkt_bench.contract.findings import Finding, counted
 from pkt_bench.domain import Method, Pair, Suite
@@ -85,9 +86,8 @@ def of_estimate(method: Method, suite: Suite, pairs: Mapping[str, Pair]) -> Iter
     for pair in pairs.values():
         asked = question(under_control(pair, method), suite, method.settings(), method.control)
         try:
-            if method.skip(asked):
-                continue
-            needs = list(method.estimate(asked))
+            with strangers.called():
+                needs = [] if method.skip(asked) else list(method.estimate(asked))
         except Exception as error:  # noqa: BLE001 - a stranger's function may raise anything
             wrong.append(f"it raised {type(error).__name__}: {error}")
             break
@@ -111,7 +111,8 @@ def of_skips(method: Method, suite: Suite, pairs: Mapping[str, Pair]) -> Iterato
     for label, pair in pairs.items():
         asked = question(under_control(pair, method), suite, method.settings(), method.control)
         try:
-            answers = [method.skip(asked), method.skip(asked)]
+            with strangers.called():
+                answers = [method.skip(asked), method.skip(asked)]
         except Exception as error:  # noqa: BLE001 - a stranger's function may raise anything
             wrong.append(f"{label}: it raised {type(error).__name__}: {error}")
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import os
@@ -69,10 +70,19 @@ def main(errand: Errand, pipe: Connection, environ: Mapping[str, str]) -> None:
     ended = attempt(errand.phase, job, Means(errand.sizes, report, lambda size: send(("batch", size)), over))
     sys.stdout.flush()
     sys.stderr.flush()
+    _end_children()
     send(ended)
     pipe.close()
     # a plugin's threads or exit handlers must not keep a finished phase from ending
     os._exit(0)
+
+
+def _end_children() -> None:
+    """What a plugin started ends with the phase, in whatever session it is: whom others left comes back to us."""
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature

@@ -50,12 +50,16 @@ def check_plugins(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a method.")] = False,
 ) -> None:
     """Hold methods to their contract: run on unlike pairs, repeated, killed. Ends with 1 if one breaks it."""
+    import contextlib
+    import sys
+
     from pkt_bench import contract
     from pkt_bench.cli.signals import ending_in_order
     from pkt_bench.tui import contract as view
 
     names = [name for each in methods for name in each.split(",") if name]
-    with ending_in_order():
+    # what a plugin prints while it is asked is no result
+    with ending_in_order(), contextlib.redirect_stdout(sys.stderr):
         reports = contract.check(
             names,
             plugin or (),

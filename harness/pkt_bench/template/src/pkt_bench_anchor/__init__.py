@@ -52,7 +52,8 @@ def transfer(context: TransferContext) -> Transferred:
         fitted = theirs[:rows] @ fit(theirs[drawn], ours[drawn])
     with context.stage("move"), torch.no_grad():
         ours[:rows] = (1 - settings.strength) * ours[:rows] + settings.strength * fitted
-    # what moved from the teacher: the board counts its bytes
+    # nothing is trained, and that is known; what moved from the teacher: the board counts its bytes
+    context.ledger.trainable_parameters = context.ledger.tokens_trained = 0
     return Transferred(context.pair.student, payload={"embedding": fitted}, notes={"tokens_fitted": len(drawn)})
 
 
