@@ -1,7 +1,6 @@
 """Methods that break one promise each, and one that keeps them all: a plugin file for the tests of the contract."""
 
 import os
-import subprocess
 import time
 
 from pydantic import BaseModel, Field
@@ -155,12 +154,6 @@ def chatty_question(question):
     print("what a question")
 
 
-def leaves_a_process(context):
-    """In a session of its own, and over before anybody looks."""
-    subprocess.Popen(["sleep", "61.25"], start_new_session=True)
-    return scaled(context)
-
-
 def method(name, transfer, **more):
     settings = more.pop("settings", Plain)
     return Method(name, f"breaks a promise: {name}", "control", transfer, settings, **{"uses": "nothing", **more})
@@ -193,7 +186,6 @@ def pkt_bench_methods():
     yield method("raises-when-asked", scaled, skip=picky_question)
     yield method("exits-when-asked", scaled, skip=exiting_question)
     yield method("chatty", scaled, skip=chatty_question)
-    yield method("leaves-a-process", leaves_a_process)
     yield method("says-nothing", scaled, skip=lambda question: "")
     yield method("choosy", scaled, skip=lambda question: "it is Monday, and this method rests")
     yield method("estimates-nonsense", scaled, estimate=lambda question: [Estimate("all", "", float("nan"), "bytes")])

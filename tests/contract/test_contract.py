@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import psutil
 import pytest
 
 from once import once
@@ -16,7 +15,7 @@ NAMES = (
     *("spoils-teacher", "reshapes", "poisons"),
     *("idle", "busy", "forgets", "patches", "trains-and-tells", "trains-and-lies", "trains-in-silence"),
     *("uses-the-teacher", "never-asks", "nested", "litters", "raises", "raises-when-asked", "says-nothing", "choosy"),
-    *("estimates-nonsense", "heavy", "exits-when-asked", "chatty", "leaves-a-process"),
+    *("estimates-nonsense", "heavy", "exits-when-asked", "chatty"),
 )
 SETTINGS = "its settings are plain and documented"
 SKIP = "skip gives a reason or none"
@@ -158,13 +157,6 @@ def test_what_a_plugin_prints_when_it_is_asked_is_said_beside_the_results(checke
 
     assert all(line.startswith("{") for line in out.splitlines())
     assert "what a question" in err
-
-
-def test_no_process_of_a_method_outlives_its_cell_in_whatever_session_it_is(reports):
-    assert reports["leaves-a-process"].keeps
-
-    alive = [process for process in psutil.process_iter(["cmdline"]) if "61.25" in (process.info["cmdline"] or ())]
-    assert alive == []
 
 
 def test_a_method_that_skips_everything_is_not_called_good_on_any_pair(reports):

@@ -222,3 +222,35 @@ def test_a_plugin_that_changes_a_checkpoint_on_the_disk_is_named(warm, pico, tmp
     assert row["outcome"] == "contract"
     assert "the teacher's files in" in row["reason"]
     assert row["reason"].endswith("They were as planned before forger began: it changed them.")
+
+
+LEAVES = '''"""Leaves a process behind, in a session of its own, and is over before anybody looks."""
+import subprocess
+
+from pkt_bench import Method, Settings, Transferred, hookimpl
+
+
+def transfer(context):
+    subprocess.Popen(["sleep", "61.25"], start_new_session=True)
+    context.pair.student.lm_head.weight.data *= 1.5
+    return Transferred(context.pair.student)
+
+
+@hookimpl
+def pkt_bench_methods():
+    yield Method("leaver", "leaves a process", "control", transfer, Settings, uses="nothing")
+'''
+
+
+@pytest.mark.slow
+def test_a_process_in_a_session_of_its_own_ends_with_its_phase_however_short_that_was(warm, pico, tmp_path):
+    (tmp_path / "leaver.py").write_text(LEAVES, encoding="utf-8")
+
+    answer = warm(
+        *("run", "--plugin", pico.plugin, "--plugin", tmp_path / "leaver.py", "--pair", "pico", "--suite", "pico"),
+        *("--methods", "leaver", "--seeds", "2", "--out", tmp_path / "runs", "--json"),
+    )
+
+    alive = [process for process in psutil.process_iter(["cmdline"]) if "61.25" in (process.info["cmdline"] or ())]
+    assert answer.code == 0
+    assert alive == []
