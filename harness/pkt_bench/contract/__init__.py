@@ -160,12 +160,12 @@ class _Check:
         jobs = [attempt.job for attempt in closely]
         moments = {attempt.job.cell.key: _moments(attempt) for attempt in closely}
         if not jobs:
-            return Evidence(first, {}, {}, {})
+            return Evidence(first, {}, {})
         self._tell("once more, in another program")
         again = elsewhere(jobs, self._folder / "again")
         self._tell("once more, killed on the way")
         killed = trying.killed(jobs, moments, self._folder / "killed")
-        return Evidence(first, _by_key(again), _by_key(killed), moments)
+        return Evidence(first, _by_key(again), _by_key(killed))
 
     def _cold(self, place: Place, planned: Planned) -> Mapping[str, cold.Cold | str]:
         """What each method's plugin loads, by a program for each plugin; in words where that program failed."""
@@ -216,7 +216,6 @@ class Evidence:
     first: Mapping[str, Sequence[Attempt]]
     again: Mapping[str, Attempt]
     killed: Mapping[str, Attempt]
-    moments: Mapping[str, Sequence[str]]
 
 
 def _closely(name: str, evidence: Evidence) -> Iterator[Finding]:
@@ -227,7 +226,7 @@ def _closely(name: str, evidence: Evidence) -> Iterator[Finding]:
         yield from done.of_costs(well)
         yield from done.of_state(well)
         yield done.of_seed(well[0], evidence.again[key])
-        yield done.of_kill(well[0], evidence.killed[key], evidence.moments[key])
+        yield done.of_kill(well[0], evidence.killed[key])
 
 
 def _by_key(attempts: Sequence[Attempt]) -> dict[str, Attempt]:

@@ -195,11 +195,12 @@ def of_seed(first: Attempt, again: Attempt) -> Finding:
     )
 
 
-def of_kill(first: Attempt, again: Attempt, moments: Sequence[str]) -> Finding:
+def of_kill(first: Attempt, again: Attempt) -> Finding:
     """Whether what was killed, and taken up again, ends with the same student."""
     if not again.kills:
         return Finding(RESUMED, "untried", "it was over before it could be killed")
-    said = f"killed {counted(again.kills, 'time')}, at {' and '.join(_moment(each) for each in moments)}"
+    where = " and ".join(dict.fromkeys(map(_moment, again.kills)))
+    said = f"killed {counted(len(again.kills), 'time')}, at {where}"
     if not again.done:
         return Finding(
             RESUMED,

@@ -30,8 +30,8 @@ def orders_of(out: Path, key: str) -> Path:
 
 
 def marks_of(folder: Path) -> list[Path]:
-    """Of these orders, the marks of those that were carried out."""
-    return list(folder.glob("*.mark"))
+    """The marks of the kills that these orders led to, in order; each says where."""
+    return sorted(folder.glob("*.mark"))
 
 
 @hookimpl
@@ -41,15 +41,18 @@ def pkt_bench_suites() -> Iterable[Suite]:
 
 
 def _kill_at(moment: str, mark: Path) -> None:
-    """Makes this process end at `moment`: half of the stage so called, its end where it tells no parts, or `save`."""
+    """Makes this process end at `moment`: half of the stage so called, its end where it tells no parts, or `save`.
+
+    A stage that another cell computed in the meantime is not reached: then it ends at the saving, too.
+    """
     from pkt_bench import artifacts, transfer
 
-    def end(*_: object, **__: object) -> Any:  # noqa: ANN401 - it gives nothing back, ever
-        mark.touch()
+    def end(where: str) -> Any:  # noqa: ANN401 - it gives nothing back, ever
+        mark.write_text(where, encoding="utf-8")
         os.kill(os.getpid(), signal.SIGKILL)
 
+    artifacts.save = lambda *_, **__: end(SAVING)
     if moment == SAVING:
-        artifacts.save = end
         return
     plain = transfer.TransferContext.stage
 
@@ -59,12 +62,12 @@ def _kill_at(moment: str, mark: Path) -> None:
 
             def half(fraction: float) -> None:
                 if fraction >= 0.5:
-                    end()
+                    end(name)
                 done(fraction)
 
             yield half if name == moment else done
             if name == moment:
-                end()
+                end(name)
 
     transfer.TransferContext.stage = stage  # type: ignore[assignment,method-assign]
 

@@ -70,9 +70,10 @@ class Attempt:
         return {} if found is None else found.seen
 
     @property
-    def kills(self) -> int:
-        """How many of its processes were killed by order."""
-        return len(ground.marks_of(ground.orders_of(self.job.out, self.job.cell.key)))
+    def kills(self) -> list[str]:
+        """Where its processes were killed by order, one after the other."""
+        marks = ground.marks_of(ground.orders_of(self.job.out, self.job.cell.key))
+        return [mark.read_text(encoding="utf-8") for mark in marks]
 
     @property
     def promise(self) -> Promise:
