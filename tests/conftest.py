@@ -184,21 +184,26 @@ def environment(**more):
     return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
+def asked(python, arguments, cwd=None, timeout=300, env=None):
+    """Runs `pkt-bench ARGUMENTS` by some Python, in a process of its own."""
+    done = subprocess.run(
+        [str(python), "-m", "pkt_bench", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment(**(env or {})),
+        timeout=timeout,
+        check=False,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
 @pytest.fixture(scope="session")
 def pkt_bench():
     """Runs `pkt-bench ARGUMENTS` in a process of its own, as a user would."""
 
     def call(*arguments, cwd=None, timeout=300, **env):
-        done = subprocess.run(
-            [sys.executable, "-m", "pkt_bench", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env=environment(**env),
-            timeout=timeout,
-            check=False,
-        )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return asked(sys.executable, arguments, cwd, timeout, env)
 
     return call
 

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import Answer, environment
+from conftest import asked, environment
 
 PROJECTS = Path(__file__).parent / "data" / "third_party"
 PLUGINS = Path(__file__).parents[1] / "plugins"
@@ -52,16 +52,7 @@ class Place:
 
     def pkt_bench(self, *arguments, cwd=None, timeout=300, **env):
         """Runs `pkt-bench ARGUMENTS` there."""
-        done = subprocess.run(
-            [str(self.python), "-m", "pkt_bench", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env=environment(**env),
-            timeout=timeout,
-            check=False,
-        )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return asked(self.python, arguments, cwd, timeout, env)
 
 
 def fresh_place(folder):

@@ -247,10 +247,7 @@ def _of_suite(suite: Suite) -> dict[str, str]:
 
 
 def _of_service(service: Executor | Tracker) -> dict[str, str]:
-    try:
-        reason = service.missing()
-    except Exception as error:  # noqa: BLE001 - one stranger's defect is no reason to say nothing
-        reason = f"its `missing` raised {type(error).__name__}: {error}; tell its author"
+    reason = strangers.missing(service.missing)
     return {"usable": f"no: {reason}" if reason else "yes"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
@@ -19,3 +19,12 @@ def called() -> Iterator[None]:
             yield
     except SystemExit as ended:
         raise RuntimeError(f"it ended the program: sys.exit({ended.code!r})") from None
+
+
+def missing(asked: Callable[[], str | None]) -> str:
+    """Why an executor or a tracker cannot be used here, by its own `missing`; empty where it can."""
+    try:
+        with called():
+            return asked() or ""
+    except Exception as error:  # noqa: BLE001 - one stranger's defect must not hide the others
+        return f"its `missing` raised {type(error).__name__}: {error}; tell its author"

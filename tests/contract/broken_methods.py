@@ -139,7 +139,7 @@ def litters(context):
 
 
 def picky_at_work(context):
-    raise NotImplementedError("this pair is not for me")
+    raise LookupError("this pair is not for me")
 
 
 def picky_question(question):

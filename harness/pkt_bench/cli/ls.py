@@ -228,16 +228,15 @@ def trackers(plugin: Plugin = None, format: Format = "table") -> None:  # noqa: 
 def _service(
     kind: str, name: str, summary: str, distribution: str, missing: Callable[[], str | None]
 ) -> dict[str, Any]:
-    try:
-        reason = missing()
-    except Exception as error:  # noqa: BLE001 - one stranger's defect must not hide the others
-        reason = f"its `missing` raised {type(error).__name__}: {error}; tell its author"
+    from pkt_bench import strangers
+
+    reason = strangers.missing(missing)
     return {
         kind: name,
         "usable": "yes" if not reason else "no",
         "summary": summary,
         "distribution": distribution,
-        "reason": reason or "",
+        "reason": reason,
     }
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pkt_bench import strangers
 
 if TYPE_CHECKING:
-    from pkt_bench.domain import Architecture, Method, Pair, Question, Suite
+    from pkt_bench.domain import Method, Question
 
 HEAVY = ("torch", "transformers", "peft", "lm_eval", "datasets", "pandas")
 
@@ -79,31 +79,22 @@ def main() -> None:
     seconds = time.process_time() - started
     by_import = _heavy()
 
-    from pkt_bench.models import architecture
+    from pkt_bench.planning import question
 
     pair = Pair("cold", "", ModelRef(Path(asked.teacher)), ModelRef(Path(asked.student)))
-    shapes, suite = (architecture(pair.teacher), architecture(pair.student)), registry.suites.get(asked.suite).item
-    by_skip = {}
+    suite = registry.suites.get(asked.suite).item
+    by_skip: dict[str, list[str]] = {name: [] for name in offers}
     for name, offer in offers.items():
-        question = _question(pair, shapes, suite, offer.item)
-        by_skip[name] = [module for module in _loaded_by(offer.item, question) if module not in by_import]
+        method = offer.item
+        with contextlib.suppress(Exception):
+            # settings that cannot be made are another promise's affair
+            put = question(pair, suite, method.settings(), method.control)
+            by_skip[name] = [module for module in _loaded_by(method, put) if module not in by_import]
     print(json.dumps({"by_import": by_import, "by_skip": by_skip, "seconds": seconds}))  # noqa: T201 - the answer
 
 
-def _question(pair: Pair, shapes: tuple[Architecture, Architecture], suite: Suite, method: Method) -> Question | None:
-    from pkt_bench.domain import Question
-
-    teacher, student = shapes
-    with contextlib.suppress(Exception):
-        # settings that cannot be made are another promise's affair
-        return Question(pair, teacher, student, True, suite, method.settings(), method.control)
-    return None
-
-
-def _loaded_by(method: Method, question: Question | None) -> Sequence[str]:
+def _loaded_by(method: Method, question: Question) -> Sequence[str]:
     """The heavy modules that are there after its skip was asked, in a child, so that no method hides another's."""
-    if question is None:
-        return ()
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=_skip, args=(method, question, theirs))

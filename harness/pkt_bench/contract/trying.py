@@ -25,7 +25,6 @@ from pkt_bench.store import Store
 
 # stages that the harness names itself
 OURS = frozenset({"load", "save", "score"})
-HANDED_OVER = frozenset({handover.HANDOVER, handover.SCORED})
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,9 @@ class Attempt:
 
     @property
     def files(self) -> dict[str, str]:
-        """The saved student's files with their digests; the names of times and hosts are not among them."""
+        """The saved student's files with their digests."""
         found = handover.read_handover(self.job)
-        return {} if found is None else {name: digest for name, digest in found.files.items() if _is_student(name)}
+        return {} if found is None else dict(found.files)
 
     @property
     def seen(self) -> Mapping[str, int]:
@@ -92,10 +91,6 @@ class Attempt:
         except OSError:
             return []
         return [json.loads(line) for line in text.splitlines()]
-
-
-def _is_student(name: str) -> bool:
-    return name not in HANDED_OVER
 
 
 @dataclass

@@ -9,8 +9,6 @@ import typer
 
 from pkt_bench.cli import completion
 
-SECONDS = 600.0
-
 
 def check_plugins(
     methods: Annotated[
@@ -41,8 +39,9 @@ def check_plugins(
         typer.Option("--suite", help="The suite to try it on. (default: letters)", autocompletion=completion.suites),
     ] = None,
     cell_seconds: Annotated[
-        float, typer.Option("--cell-seconds", metavar="TIME", min=1, help="End a cell after so many seconds.")
-    ] = SECONDS,
+        float | None,
+        typer.Option("--cell-seconds", metavar="TIME", min=1, help="End a cell after so many seconds. (default: 600)"),
+    ] = None,
     keep: Annotated[
         Path | None,
         typer.Option("--keep", metavar="DIR", help="Keep pairs and run folders, logs included. (default: removed)"),
@@ -66,7 +65,7 @@ def check_plugins(
             assignments=set_ or (),
             pairs=[name for each in pair or () for name in each.split(",") if name],
             suite=suite or "",
-            cell_seconds=cell_seconds,
+            cell_seconds=cell_seconds or contract.CELL_SECONDS,
             keep=keep,
             tell=view.tell,
         )

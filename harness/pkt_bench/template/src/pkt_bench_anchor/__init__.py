@@ -1,13 +1,14 @@
 """anchor: moves the student's embedding towards the teacher's, token by token.
 
-TODO: this is a working method to start from. Say here what yours does, by which formula, and what to expect of it.
+A working method to start from: say here what yours does, by which formula, and what to expect of it.
 
     fit    teacher and student share a vocabulary, so row v of either embedding is about the same token v:
            A = argmin | E_T A - E_S |^2          (least squares, d_T x d_S)
     move   E_S <- (1 - s) E_S + s E_T A          s = strength
 
 A head that is tied to the embedding moves with it. Nothing is trained.
-Paper: TODO. Expect little: a linear map keeps what both models agree on, which is what the student knows already.
+Paper: none, it is an example. Expect little: a linear map keeps what both models agree on, and the student knows that
+already.
 """
 
 from __future__ import annotations
